@@ -1,0 +1,385 @@
+//! The life of a call, top to bottom.
+//!
+//! 1. the request's record goes to the ledger;
+//! 2. the request goes to the model server, at once, or after 1 is durable where that is asked for or the ledger
+//!    has just been full;
+//! 3. 1 is durable: from here on bytes may be released;
+//! 4. the answer comes: whole, or as a stream whose chunks flow on as they come, all but the end;
+//! 5. the response's record goes to the ledger and becomes durable;
+//! 6. the end is released.
+//!
+//! Whatever cuts this short (the client, the model server, a limit, this process being stopped) leads to 5 as well.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use ledger::{AppendError, Durable, Receipt};
+use record::{Draft, Outcome};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::answer::{AnswerBody, End, Piece};
+use crate::drafts::{CallFacts, Ending, Said};
+use crate::gateway::{Gateway, RecordWhen, refused};
+use crate::openai::completion::Completion;
+use crate::openai::events::EventReader;
+use crate::openai::refusal::Refusal;
+use crate::upstream::{SendError, passed_on, root_cause};
+
+/// The response header with the call's id.
+pub(crate) const CALL_HEADER: HeaderName = HeaderName::from_static("testimony-call");
+/// The response header with the receipt of the request's record: a dictionary of RFC 8941.
+pub(crate) const RECEIPT_HEADER: HeaderName = HeaderName::from_static("testimony-receipt");
+
+/// Chunks that may wait for a slow client; the model server waits beyond that.
+const CHUNKS_WAITING_MAX: usize = 16;
+/// How long a stream may stay open after its end mark.
+const AFTER_DONE: Duration = Duration::from_secs(2);
+
+/// One call.
+pub(crate) struct Call {
+    gateway: Gateway,
+    facts: CallFacts,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+    is_chat: bool,
+    began: Instant,
+    first_chunk: Option<Duration>,
+    status: Option<StatusCode>,
+}
+
+/// The way to the client: its other end is gone when the client is.
+type Client = oneshot::Sender<Response<AnswerBody>>;
+
+/// Why a call was cut short.
+enum CutShort {
+    ClientGone,
+    Stopping,
+    Upstream { error: &'static str, message: String, status: StatusCode },
+}
+
+impl CutShort {
+    fn upstream(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
+        Self::Upstream { error, message: message.into(), status }
+    }
+
+    fn outcome(&self) -> (Outcome, &'static str) {
+        match self {
+            Self::ClientGone => (Outcome::Aborted, "client_gone"),
+            Self::Stopping => (Outcome::Interrupted, "process_stopped"),
+            Self::Upstream { error, .. } => (Outcome::Failed, error),
+        }
+    }
+
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::ClientGone | Self::Stopping => {
+                Refusal::server(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is being stopped; try again")
+            }
+            Self::Upstream { error, message, status } => Refusal::server(*status, error, message.clone()),
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn new(
+        gateway: Gateway,
+        facts: CallFacts,
+        method: Method,
+        path: String,
+        headers: HeaderMap,
+        body: Bytes,
+        is_chat: bool,
+    ) -> Self {
+        gateway.0.under_way.send_modify(|calls| *calls += 1);
+        let began = Instant::now();
+        Self { gateway, facts, method, path, headers, body, is_chat, began, first_chunk: None, status: None }
+    }
+
+    /// Runs it to its end, with the record of its request already drafted.
+    pub(crate) async fn run(self, intent: Draft, mut client: Client) {
+        let ledger = self.gateway.0.ledger.clone();
+        let mut intent = tokio::spawn(async move { ledger.append(intent).await });
+        let first = self.gateway.0.settings.record == RecordWhen::BeforeForward || self.gateway.0.ledger.is_full();
+        let early = if first { Some(joined((&mut intent).await)) } else { None };
+        if let Some(Err(error)) = &early {
+            let _ = client.send(refused(&Refusal::not_recorded(error), None));
+            return;
+        }
+        let sent = self.forward(&mut client).await;
+        let receipt = match early {
+            Some(receipt) => receipt,
+            None => joined(intent.await),
+        };
+        match (receipt, sent) {
+            (Err(error), _) => drop(client.send(refused(&Refusal::not_recorded(&error), None))),
+            (Ok(_), Err(cut)) => self.end_without_answer(client, &cut, Vec::new()).await,
+            (Ok(receipt), Ok(response)) => self.answer(client, response, receipt).await,
+        }
+    }
+
+    async fn forward(&self, client: &mut Client) -> Result<Response<Incoming>, CutShort> {
+        let upstream = &self.gateway.0.upstream;
+        let idle = self.gateway.0.settings.limits.upstream_idle;
+        let send = upstream.send(self.method.clone(), &self.path, &self.headers, self.body.clone());
+        tokio::select! {
+            sent = tokio::time::timeout(idle, send) => match sent {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(SendError(why))) => {
+                    let message = format!("the model server at {}:{} gave no answer: {why}", upstream.host(), upstream.port());
+                    Err(CutShort::upstream(StatusCode::BAD_GATEWAY, "upstream_unreachable", message))
+                }
+                Err(_) => Err(paused(idle)),
+            },
+            () = client.closed() => Err(CutShort::ClientGone),
+            () = self.gateway.stopping() => Err(CutShort::Stopping),
+        }
+    }
+
+    async fn answer(mut self, client: Client, response: Response<Incoming>, receipt: Durable<Receipt>) {
+        let (head, body) = response.into_parts();
+        self.status = Some(head.status);
+        let media = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let mut released = Response::new(());
+        *released.status_mut() = head.status;
+        *released.headers_mut() = self.released_headers(&head.headers, &receipt);
+        if head.status.is_success() && media.trim_start().starts_with("text/event-stream") {
+            self.relay(client, released, body).await;
+        } else {
+            self.answer_whole(client, released, body, media).await;
+        }
+    }
+
+    fn released_headers(&self, headers: &HeaderMap, receipt: &Receipt) -> HeaderMap {
+        let mut released = passed_on(headers);
+        released.remove(CONTENT_LENGTH);
+        let origin = self.gateway.0.ledger.origin();
+        let receipt = format!("origin=\"{origin}\", index={}, leaf=:{}:", receipt.index, receipt.leaf_hash);
+        for (name, value) in [(CALL_HEADER, self.facts.call.to_string()), (RECEIPT_HEADER, receipt)] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                released.insert(name, value);
+            }
+        }
+        released
+    }
+
+    /// An answer that is no stream is held until its record is durable, so that it can still be withheld whole.
+    async fn answer_whole(mut self, mut client: Client, released: Response<()>, mut body: Incoming, media: String) {
+        let gateway = self.gateway.clone();
+        let mut bytes = Vec::new();
+        let ended = loop {
+            let next = tokio::select! {
+                next = self.next_chunk(&mut body) => next,
+                () = client.closed() => Err(CutShort::ClientGone),
+                () = gateway.stopping() => Err(CutShort::Stopping),
+            };
+            match next {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() > self.gateway.0.settings.limits.response_bytes_max => {
+                    break Err(self.too_large());
+                }
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => break Ok(()),
+                Err(cut) => break Err(cut),
+            }
+        };
+        if let Err(cut) = ended {
+            return self.end_without_answer(client, &cut, bytes).await;
+        }
+        let status = released.status();
+        let completion = if self.is_chat && status.is_success() { Completion::read(&bytes) } else { None };
+        let (outcome, error) = match &completion {
+            _ if !status.is_success() => (Outcome::Failed, Some(status.as_u16().to_string())),
+            None if self.is_chat => (Outcome::Failed, Some("not_an_answer".to_owned())),
+            _ => (Outcome::Completed, None),
+        };
+        let said = match completion {
+            Some(completion) => Said::Answer(completion),
+            None => Said::Other { media, bytes: bytes.clone() },
+        };
+        let response = match self.record_ending(outcome, error, said).await {
+            Ok(_) => released.map(|()| AnswerBody::from(Bytes::from(bytes))),
+            Err(error) => refused(&Refusal::not_recorded(&error), Some(self.facts.call)),
+        };
+        let _ = client.send(response);
+    }
+
+    /// Passes a stream on as it comes. Its end mark and its end wait for the record.
+    async fn relay(mut self, client: Client, released: Response<()>, mut body: Incoming) {
+        let gateway = self.gateway.clone();
+        let (chunks, relayed) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let mut reader = EventReader::default();
+        let mut held = Vec::new();
+        let spooled = self.gateway.0.spool.begin(self.facts.call);
+        let mut ended = Ok(());
+        if client.send(released.map(|()| AnswerBody::Relayed(relayed, End::Open))).is_err() {
+            ended = Err(CutShort::ClientGone);
+        }
+        let mut spooled = match spooled {
+            Ok(spooled) => Some(spooled),
+            Err(error) => {
+                ended = ended.and(Err(not_spooled(&error)));
+                None
+            }
+        };
+        while ended.is_ok() {
+            let next = tokio::select! {
+                next = self.next_chunk(&mut body) => next,
+                () = chunks.closed() => Err(CutShort::ClientGone),
+                () = gateway.stopping() => Err(CutShort::Stopping),
+                () = tokio::time::sleep(AFTER_DONE), if reader.done_at().is_some() => Ok(None),
+            };
+            ended = match next {
+                Ok(None) => break,
+                Ok(Some(chunk)) if reader.position() + chunk.len() as u64 > self.gateway.0.settings.limits.response_bytes_max as u64 => {
+                    Err(self.too_large())
+                }
+                Ok(Some(chunk)) => {
+                    let flowing = split_before_end(&mut reader, chunk, &mut held);
+                    let kept = spooled.as_mut().map_or(Ok(()), |file| file.append(&flowing));
+                    match kept {
+                        Err(error) => Err(not_spooled(&error)),
+                        Ok(()) if flowing.is_empty() => Ok(()),
+                        Ok(()) => tokio::select! {
+                            sent = chunks.send(Piece::Flowing(flowing)) => sent.map_err(|_| CutShort::ClientGone),
+                            () = gateway.stopping() => Err(CutShort::Stopping),
+                        },
+                    }
+                }
+                Err(cut) => Err(cut),
+            };
+        }
+        let (outcome, error) = stream_outcome(&ended, &reader);
+        let recorded = self.record_ending(outcome, error, Said::of_stream(reader)).await;
+        if let (Ok(_), Ok(())) = (recorded, ended) {
+            tokio::select! {
+                _ = chunks.send(Piece::Last(Bytes::from(held))) => {}
+                () = gateway.stopping() => {}
+            }
+        }
+    }
+
+    async fn next_chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, CutShort> {
+        let idle = self.gateway.0.settings.limits.upstream_idle;
+        loop {
+            let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| paused(idle))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| {
+                let message = format!("the model server broke off its answer: {}", root_cause(&error));
+                CutShort::upstream(StatusCode::BAD_GATEWAY, "upstream_broke_off", message)
+            })?;
+            if let Ok(data) = frame.into_data() {
+                self.first_chunk.get_or_insert(self.began.elapsed());
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    fn too_large(&self) -> CutShort {
+        let limit = self.gateway.0.settings.limits.response_bytes_max;
+        let message = format!("the model server's answer has more than {limit} bytes");
+        CutShort::upstream(StatusCode::BAD_GATEWAY, "answer_too_large", message)
+    }
+
+    async fn end_without_answer(mut self, client: Client, cut: &CutShort, bytes: Vec<u8>) {
+        let (outcome, error) = cut.outcome();
+        let said = Said::Other { media: "application/octet-stream".into(), bytes };
+        let refusal = match self.record_ending(outcome, Some(error.to_owned()), said).await {
+            Ok(_) => cut.refusal(),
+            Err(error) => Refusal::not_recorded(&error),
+        };
+        let _ = client.send(refused(&refusal, Some(self.facts.call)));
+    }
+
+    async fn record_ending(&mut self, outcome: Outcome, error: Option<String>, said: Said) -> Result<Durable<Receipt>, AppendError> {
+        let ending = Ending {
+            outcome,
+            error,
+            said,
+            status: self.status.map(|status| status.as_u16()),
+            duration_ms: milliseconds(self.began.elapsed()),
+            first_chunk_ms: self.first_chunk.map(milliseconds),
+        };
+        let draft = self.facts.response(&self.gateway.0.world, &ending);
+        let recorded = self.gateway.0.ledger.append(draft).await;
+        if let Err(error) = &recorded {
+            tracing::error!(%error, call = %self.facts.call, "the outcome of a call could not be recorded; its answer is withheld");
+        }
+        recorded
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.gateway.0.under_way.send_modify(|calls| *calls -= 1);
+    }
+}
+
+fn joined(
+    result: Result<Result<Durable<Receipt>, AppendError>, tokio::task::JoinError>,
+) -> Result<Durable<Receipt>, AppendError> {
+    result.unwrap_or(Err(AppendError::Closed))
+}
+
+fn paused(idle: Duration) -> CutShort {
+    let message = format!("the model server said nothing for {} s", idle.as_secs());
+    CutShort::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
+}
+
+fn not_spooled(error: &std::io::Error) -> CutShort {
+    let message = format!("the answer cannot be kept while it flows: {error}");
+    CutShort::upstream(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", message)
+}
+
+/// Reads a chunk, gives the part of it that may flow on and puts what belongs to the end mark to `held`.
+fn split_before_end(reader: &mut EventReader, mut chunk: Bytes, held: &mut Vec<u8>) -> Bytes {
+    let start = reader.position();
+    reader.push(&chunk);
+    let Some(done_at) = reader.done_at() else { return chunk };
+    let flowing = usize::try_from(done_at.saturating_sub(start)).unwrap_or(usize::MAX).min(chunk.len());
+    held.extend_from_slice(&chunk.split_off(flowing));
+    chunk
+}
+
+/// How a stream ended. One that stops before it says why is not complete, even when its connection closed in good order.
+fn stream_outcome(ended: &Result<(), CutShort>, reader: &EventReader) -> (Outcome, Option<String>) {
+    let failed = |error: &str| (Outcome::Failed, Some(error.to_owned()));
+    match ended {
+        Err(cut) => {
+            let (outcome, error) = cut.outcome();
+            (outcome, Some(error.to_owned()))
+        }
+        Ok(()) if reader.has_error() => failed("upstream_error"),
+        Ok(()) if reader.completion.is_empty() => failed("not_an_answer"),
+        Ok(()) if reader.done_at().is_none() && reader.completion.finish_reasons().is_empty() => failed("ended_early"),
+        Ok(()) => (Outcome::Completed, None),
+    }
+}
+
+/// Milliseconds with microseconds behind the point.
+fn milliseconds(time: Duration) -> f64 {
+    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_mark_is_held_and_everything_before_it_flows() {
+        let stream = b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n";
+        for cut in 0..stream.len() {
+            let (mut reader, mut held, mut flowed) = (EventReader::default(), Vec::new(), Vec::new());
+            for part in [&stream[..cut], &stream[cut..]] {
+                flowed.extend_from_slice(&split_before_end(&mut reader, Bytes::copy_from_slice(part), &mut held));
+            }
+            assert_eq!([flowed.as_slice(), held.as_slice()].concat(), stream, "cut at {cut}");
+            assert!(!held.is_empty(), "cut at {cut}: nothing was held");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What the records of a call say.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::USER_AGENT;
+use http::{HeaderMap, Method};
+use record::{Actor, Attributes, Draft, Field, FingerprintKey, Kind, Outcome, Source, Timestamp, Trace, Uuid, Value, content_names, uuid_v7};
+use world::World;
+
+use crate::openai::completion::Completion;
+use crate::openai::events::EventReader;
+use crate::openai::refusal::Refusal;
+use crate::openai::request::ChatRequest;
+use crate::upstream::Upstream;
+
+/// The longest claimed user name that is taken over.
+const USER_BYTES_MAX: usize = 256;
+
+/// Headers in which credentials come.
+const CREDENTIAL_HEADERS: [&str; 5] = ["authorization", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"];
+
+/// What stays the same for all records of one call.
+pub(crate) struct CallFacts {
+    pub(crate) call: Uuid,
+    source: Arc<Source>,
+    actor: Actor,
+    trace: Trace,
+    /// The operation and the model, which stand in both records so that either can be searched by them.
+    common: Attributes<'static>,
+}
+
+/// Where and how a call came in.
+pub(crate) struct Arrival<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: IpAddr,
+}
+
+/// How a call ended.
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<String>,
+    pub(crate) duration_ms: f64,
+    pub(crate) first_chunk_ms: Option<f64>,
+    pub(crate) said: Said,
+}
+
+/// What the model server said.
+pub(crate) enum Said {
+    /// An answer of the protocol, or a part of one.
+    Answer(Completion),
+    /// Something else, byte for byte: an error, a list of models, garbage.
+    Other { media: String, bytes: Vec<u8> },
+}
+
+impl Said {
+    /// What a stream has held so far.
+    pub(crate) fn of_stream(reader: EventReader) -> Self {
+        if reader.completion.is_empty() {
+            return Self::Other { media: "text/event-stream".into(), bytes: reader.garbage().to_vec() };
+        }
+        Self::Answer(reader.completion)
+    }
+}
+
+impl CallFacts {
+    pub(crate) fn new(
+        world: &World,
+        source: Arc<Source>,
+        key: &FingerprintKey,
+        arrival: &Arrival<'_>,
+        operation: &'static str,
+        request: Option<&ChatRequest<'_>>,
+    ) -> Self {
+        let mut common = Attributes::default();
+        common.set("gen_ai.operation.name", operation);
+        if let Some(request) = request {
+            common.set_text("gen_ai.request.model", &request.model);
+        }
+        Self {
+            call: uuid_v7(now(world), &world.entropy.bytes()),
+            source,
+            actor: actor(key, arrival, request),
+            trace: trace(arrival.headers),
+            common,
+        }
+    }
+
+    fn draft(&self, world: &World, kind: Kind, outcome: Outcome) -> Draft {
+        let time = now(world);
+        let mut draft = Draft::new(uuid_v7(time, &world.entropy.bytes()), time, kind, self.source.clone());
+        draft.actor = Some(self.actor.clone());
+        draft.trace = self.trace.clone();
+        draft.call_id = Some(self.call);
+        draft.outcome = Some(outcome);
+        draft.attributes = self.common.clone();
+        draft
+    }
+
+    /// The record of a call that is about to go to the model server.
+    pub(crate) fn request(&self, world: &World, arrival: &Arrival<'_>, upstream: &Upstream, request: Option<&ChatRequest<'_>>) -> Draft {
+        let mut draft = self.draft(world, Kind::InferenceRequest, Outcome::Allowed);
+        set_arrival(&mut draft.attributes, arrival);
+        draft.attributes.set("server.address", upstream.host().to_owned());
+        draft.attributes.set("server.port", upstream.port());
+        set_decision(&mut draft.attributes, "allow", "no policy is configured: every call is allowed");
+        if let Some(request) = request {
+            set_parameters(&mut draft.attributes, request);
+            draft.content.push(json_field(content_names::INPUT, request.messages.as_bytes().to_vec()));
+            draft.content.push(json_field(content_names::PARAMETERS, request.parameters().into_bytes()));
+        }
+        draft
+    }
+
+    /// The record of a call that goes nowhere.
+    pub(crate) fn denied(&self, world: &World, arrival: &Arrival<'_>, refusal: &Refusal, body: &[u8]) -> Draft {
+        let mut draft = self.draft(world, Kind::InferenceRequest, Outcome::Denied);
+        set_arrival(&mut draft.attributes, arrival);
+        set_decision(&mut draft.attributes, "deny", &refusal.message);
+        draft.attributes.set("error.type", refusal.code);
+        draft.attributes.set("http.response.status_code", refusal.status.as_u16());
+        if !body.is_empty() {
+            let media = arrival.headers.get("content-type").and_then(|value| value.to_str().ok());
+            draft.content.push(field(content_names::REQUEST_BODY, media.unwrap_or("application/octet-stream"), body.to_vec()));
+        }
+        draft
+    }
+
+    /// The record of how a call ended.
+    pub(crate) fn response(&self, world: &World, ending: &Ending) -> Draft {
+        let mut draft = self.draft(world, Kind::InferenceResponse, ending.outcome);
+        let attributes = &mut draft.attributes;
+        attributes.set("testimony.duration_ms", ending.duration_ms);
+        if let Some(milliseconds) = ending.first_chunk_ms {
+            attributes.set("testimony.first_chunk_ms", milliseconds);
+        }
+        if let Some(status) = ending.status {
+            attributes.set("http.response.status_code", status);
+        }
+        if let Some(error) = &ending.error {
+            attributes.set_text("error.type", error);
+        }
+        set_said(&mut draft, &ending.said);
+        draft
+    }
+}
+
+/// Adds what was said to the record of how a call ended.
+pub(crate) fn set_said(draft: &mut Draft, said: &Said) {
+    match said {
+        Said::Answer(completion) => {
+            set_completion(&mut draft.attributes, completion);
+            if !completion.is_empty() {
+                draft.content.push(json_field(content_names::OUTPUT, completion.messages().into_bytes()));
+            }
+        }
+        Said::Other { media, bytes } if !bytes.is_empty() => {
+            draft.content.push(field(content_names::RESPONSE_BODY, media, bytes.clone()));
+        }
+        Said::Other { .. } => {}
+    }
+}
+
+pub(crate) fn now(world: &World) -> Timestamp {
+    Timestamp::from_micros(world.clock.now_micros())
+}
+
+fn field(name: &str, media: &str, bytes: Vec<u8>) -> Field {
+    let media = media.chars().take(128).collect();
+    Field { name: name.to_owned(), media, bytes }
+}
+
+fn json_field(name: &str, bytes: Vec<u8>) -> Field {
+    field(name, "application/json", bytes)
+}
+
+/// Nobody is authenticated here yet. What a caller says of itself is taken down as a claim, and a credential that
+/// we cannot check as a fingerprint.
+fn actor(key: &FingerprintKey, arrival: &Arrival<'_>, request: Option<&ChatRequest<'_>>) -> Actor {
+    let credential = CREDENTIAL_HEADERS.iter().find_map(|name| arrival.headers.get(*name));
+    let fingerprint = credential.map(|value| {
+        let bytes = value.as_bytes();
+        let token = if bytes.len() > 7 && bytes[..7].eq_ignore_ascii_case(b"bearer ") { &bytes[7..] } else { bytes };
+        key.fingerprint(token)
+    });
+    let claimed = request.and_then(|request| request.member::<String>("user"));
+    let claimed = claimed.filter(|user| !user.is_empty() && user.len() <= USER_BYTES_MAX);
+    let (kind, id, auth) = match (claimed, &fingerprint) {
+        (Some(user), _) => ("user", Some(user), Some("claimed")),
+        (None, Some(fingerprint)) => ("credential", Some(fingerprint.clone()), Some("unverified")),
+        (None, None) => ("anonymous", None, None),
+    };
+    Actor {
+        kind: kind.to_owned(),
+        id,
+        auth: auth.map(str::to_owned),
+        ip: Some(arrival.peer.to_canonical().to_string()),
+        fingerprint,
+    }
+}
+
+/// W3C Trace Context, section 3.2: `00-<32 hex>-<16 hex>-<2 hex>`.
+fn trace(headers: &HeaderMap) -> Trace {
+    let read = || {
+        let parts: Vec<&str> = headers.get("traceparent")?.to_str().ok()?.split('-').collect();
+        let [version, trace_id, span_id, _flags, ..] = parts.as_slice() else { return None };
+        let is_hex = |text: &str, digits: usize| {
+            text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) && text.bytes().any(|b| b != b'0')
+        };
+        let good = version.len() == 2 && *version != "ff" && is_hex(trace_id, 32) && is_hex(span_id, 16);
+        good.then(|| Trace {
+            trace_id: Some((*trace_id).to_owned()),
+            span_id: None,
+            parent_span_id: Some((*span_id).to_owned()),
+        })
+    };
+    read().unwrap_or_default()
+}
+
+fn set_arrival(attributes: &mut Attributes<'static>, arrival: &Arrival<'_>) {
+    attributes.set_text("http.request.method", arrival.method.as_str());
+    attributes.set_text("url.path", arrival.path);
+    if let Some(agent) = arrival.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()) {
+        attributes.set_text("user_agent.original", agent);
+    }
+}
+
+fn set_decision(attributes: &mut Attributes<'static>, decision: &'static str, reason: &str) {
+    attributes.set("testimony.decision", decision);
+    let mut reasons = Attributes::default();
+    reasons.set_text("reason", reason);
+    if let Some(Value::Text(reason)) = reasons.value("reason") {
+        attributes.set("testimony.decision.reasons", Value::List(vec![Value::Text(reason.clone())]));
+    }
+}
+
+fn set_parameters(attributes: &mut Attributes<'static>, request: &ChatRequest<'_>) {
+    attributes.set("gen_ai.request.stream", request.stream());
+    for (member, name) in [
+        ("temperature", "gen_ai.request.temperature"),
+        ("top_p", "gen_ai.request.top_p"),
+        ("frequency_penalty", "gen_ai.request.frequency_penalty"),
+        ("presence_penalty", "gen_ai.request.presence_penalty"),
+    ] {
+        if let Some(number) = request.member::<f64>(member) {
+            attributes.set(name, number);
+        }
+    }
+    for (member, name) in [
+        ("max_tokens", "gen_ai.request.max_tokens"),
+        ("max_completion_tokens", "gen_ai.request.max_tokens"),
+        ("seed", "gen_ai.request.seed"),
+        ("n", "gen_ai.request.choice.count"),
+    ] {
+        if let Some(number) = request.member::<i64>(member) {
+            attributes.set(name, number);
+        }
+    }
+}
+
+fn set_completion(attributes: &mut Attributes<'static>, completion: &Completion) {
+    for (name, text) in [
+        ("gen_ai.response.id", &completion.id),
+        ("gen_ai.response.model", &completion.model),
+        ("openai.response.system_fingerprint", &completion.system_fingerprint),
+    ] {
+        if let Some(text) = text {
+            attributes.set_text(name, text);
+        }
+    }
+    for (name, tokens) in [
+        ("gen_ai.usage.input_tokens", completion.input_tokens),
+        ("gen_ai.usage.output_tokens", completion.output_tokens),
+    ] {
+        if let Some(tokens) = tokens {
+            attributes.set(name, tokens);
+        }
+    }
+    let reasons: Vec<Value<'static>> =
+        completion.finish_reasons().into_iter().take(16).map(|reason| Value::Text(reason.chars().take(64).collect::<String>().into())).collect();
+    if !reasons.is_empty() {
+        attributes.set("gen_ai.response.finish_reasons", Value::List(reasons));
+    }
+}

@@ -1,0 +1,357 @@
+//! From an HTTP request to a call, or to a refusal.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use ledger::{AppendError, Ledger};
+use record::{FingerprintKey, Source, Uuid};
+use tokio::sync::{oneshot, watch};
+use world::World;
+
+use crate::answer::AnswerBody;
+use crate::call::{CALL_HEADER, Call};
+use crate::drafts::{Arrival, CallFacts};
+use crate::interrupted;
+use crate::openai::refusal::Refusal;
+use crate::openai::request::ChatRequest;
+use crate::spool::Spool;
+use crate::upstream::Upstream;
+
+/// When the record of a request must be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordWhen {
+    /// Before the first byte of the answer is released. The model server works meanwhile.
+    #[default]
+    BeforeAnswer,
+    /// Before anything is sent to the model server.
+    BeforeForward,
+}
+
+/// What a caller and a model server may ask of the gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest request body.
+    pub request_bytes_max: usize,
+    /// The largest answer.
+    pub response_bytes_max: usize,
+    /// How long a client may pause within a request body.
+    pub request_idle: Duration,
+    /// How long the model server may take to begin an answer, and pause within one.
+    pub upstream_idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes_max: 16 << 20,
+            response_bytes_max: 16 << 20,
+            request_idle: Duration::from_secs(30),
+            upstream_idle: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How the gateway is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where its records say that they come from.
+    pub source: Source,
+    /// Patterns of the models that may be asked for (`gemma*`); all of them when there is none.
+    pub models: Vec<String>,
+    /// When the record of a request must be durable.
+    pub record: RecordWhen,
+    /// What may be asked of it.
+    pub limits: Limits,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The files of calls under way cannot be used.
+    #[error("could not use {0}")]
+    Spool(PathBuf, #[source] io::Error),
+    /// Calls that a stopped process left open could not be recorded.
+    #[error("could not record the calls that were interrupted")]
+    Interrupted(#[source] AppendError),
+}
+
+/// The gateway. Clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    pub(crate) upstream: Upstream,
+    pub(crate) spool: Spool,
+    pub(crate) settings: Settings,
+    source: Arc<Source>,
+    fingerprint: FingerprintKey,
+    /// Whether calls under way are to end now.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// How many calls are under way.
+    pub(crate) under_way: watch::Sender<usize>,
+}
+
+const CHAT_PATH: &str = "/v1/chat/completions";
+const MODELS_PATH: &str = "/v1/models";
+
+impl Gateway {
+    /// A gateway in front of a model server. First, calls that a stopped process left open (`open_calls`) get their
+    /// outcome; the number of these is told.
+    ///
+    /// # Errors
+    /// When the files of calls under way cannot be used, or nothing can be recorded.
+    pub async fn start(
+        world: &World,
+        data: &Path,
+        ledger: Ledger,
+        fingerprint: FingerprintKey,
+        upstream: Upstream,
+        settings: Settings,
+        open_calls: &[(Uuid, u64)],
+    ) -> Result<(Self, usize), GatewayError> {
+        let failed = |error| GatewayError::Spool(data.join("inflight"), error);
+        let (spool, leftovers) = Spool::open(world.disk.clone(), data).map_err(failed)?;
+        let source = Arc::new(settings.source.clone());
+        interrupted::record(world, &ledger, &source, open_calls, &leftovers).await.map_err(GatewayError::Interrupted)?;
+        spool.forget_leftovers().map_err(failed)?;
+        let gateway = Self(Arc::new(Inner {
+            world: world.clone(),
+            ledger,
+            upstream,
+            spool,
+            settings,
+            source,
+            fingerprint,
+            stopping: watch::Sender::new(false),
+            under_way: watch::Sender::new(0),
+        }));
+        Ok((gateway, open_calls.len()))
+    }
+
+    /// Lets calls under way go on for at most `grace`, then ends them; returns when the last one has its outcome.
+    pub async fn stop(&self, grace: Duration) {
+        let mut under_way = self.0.under_way.subscribe();
+        let done = under_way.wait_for(|calls| *calls == 0);
+        if tokio::time::timeout(grace, done).await.is_err() {
+            self.0.stopping.send_replace(true);
+            // The sender lives in `self`, so this ends only when the last call has.
+            let _ = under_way.wait_for(|calls| *calls == 0).await;
+        }
+    }
+
+    /// Waits until calls under way are to end.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Answers a request.
+    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        let arrival = Arrival { method: &parts.method, path: &path, headers: &parts.headers, peer: peer.ip() };
+        match (path.as_str(), &parts.method) {
+            (CHAT_PATH, &Method::POST) => self.chat(&arrival, body).await,
+            (MODELS_PATH, &Method::GET) => self.models(&arrival).await,
+            (CHAT_PATH, _) => self.wrong_method(&arrival, "POST").await,
+            (MODELS_PATH, _) => self.wrong_method(&arrival, "GET").await,
+            _ => {
+                let message = format!("there is no {path:?} here; this gateway answers {CHAT_PATH} and {MODELS_PATH}");
+                self.refuse(&arrival, &Refusal::invalid(StatusCode::NOT_FOUND, "not_found", message), &[]).await
+            }
+        }
+    }
+
+    async fn chat<B>(&self, arrival: &Arrival<'_>, body: B) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        if let Err(refusal) = check_headers(arrival.headers) {
+            return self.refuse(arrival, &refusal, &[]).await;
+        }
+        let body = match self.read_body(body).await {
+            Ok(body) => body,
+            Err(refusal) => return self.refuse(arrival, &refusal, &[]).await,
+        };
+        let request = match ChatRequest::read(&body).and_then(|request| self.check_model(request)) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(arrival, &refusal, &body).await,
+        };
+        let facts = self.facts(arrival, "chat", Some(&request));
+        let intent = facts.request(&self.0.world, arrival, &self.0.upstream, Some(&request));
+        self.forward(arrival, facts, intent, body.clone(), true).await
+    }
+
+    async fn models(&self, arrival: &Arrival<'_>) -> Response<AnswerBody> {
+        let facts = self.facts(arrival, "list_models", None);
+        let intent = facts.request(&self.0.world, arrival, &self.0.upstream, None);
+        self.forward(arrival, facts, intent, Bytes::new(), false).await
+    }
+
+    fn facts(&self, arrival: &Arrival<'_>, operation: &'static str, request: Option<&ChatRequest<'_>>) -> CallFacts {
+        CallFacts::new(&self.0.world, self.0.source.clone(), &self.0.fingerprint, arrival, operation, request)
+    }
+
+    /// Runs the call in a task of its own: the outcome is recorded even when the client goes away and this future with it.
+    async fn forward(
+        &self,
+        arrival: &Arrival<'_>,
+        facts: CallFacts,
+        intent: record::Draft,
+        body: Bytes,
+        is_chat: bool,
+    ) -> Response<AnswerBody> {
+        let path = arrival.path.strip_prefix("/v1").unwrap_or(arrival.path).to_owned();
+        let call = Call::new(self.clone(), facts, arrival.method.clone(), path, arrival.headers.clone(), body, is_chat);
+        let (sender, answer) = oneshot::channel();
+        tokio::spawn(call.run(intent, sender));
+        match answer.await {
+            Ok(response) => response,
+            // The task ended without an answer: it panicked, and the process says so on its own.
+            Err(_) => {
+                let refusal = Refusal::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the call ended without an answer");
+                refused(&refusal, None)
+            }
+        }
+    }
+
+    async fn wrong_method(&self, arrival: &Arrival<'_>, allowed: &'static str) -> Response<AnswerBody> {
+        let message = format!("{} takes {allowed}, not {}", arrival.path, arrival.method);
+        let refusal = Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        let mut response = self.refuse(arrival, &refusal, &[]).await;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        response
+    }
+
+    /// Records a refusal, then answers with it.
+    async fn refuse(&self, arrival: &Arrival<'_>, refusal: &Refusal, body: &[u8]) -> Response<AnswerBody> {
+        let operation = if arrival.path == MODELS_PATH { "list_models" } else { "chat" };
+        let facts = self.facts(arrival, operation, None);
+        let call = facts.call;
+        match self.0.ledger.append(facts.denied(&self.0.world, arrival, refusal, body)).await {
+            Ok(_) => refused(refusal, Some(call)),
+            Err(error) => refused(&Refusal::not_recorded(&error), None),
+        }
+    }
+
+    fn check_model<'a>(&self, request: ChatRequest<'a>) -> Result<ChatRequest<'a>, Refusal> {
+        let models = &self.0.settings.models;
+        if models.is_empty() || models.iter().any(|pattern| matches_pattern(pattern, &request.model)) {
+            return Ok(request);
+        }
+        let shown: String = request.model.chars().take(100).collect();
+        let message = format!("the model {shown:?} is not offered here; offered: {}", models.join(", "));
+        Err(Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message).param("model"))
+    }
+
+    async fn read_body<B>(&self, mut body: B) -> Result<Bytes, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let limits = &self.0.settings.limits;
+        let mut read = BytesMut::new();
+        loop {
+            let frame = tokio::time::timeout(limits.request_idle, body.frame()).await.map_err(|_| {
+                let message = format!("the request body paused for more than {} s", limits.request_idle.as_secs());
+                Refusal::invalid(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+            })?;
+            let Some(frame) = frame else { return Ok(read.freeze()) };
+            let frame = frame.map_err(|error| {
+                Refusal::invalid(StatusCode::BAD_REQUEST, "body_broke_off", format!("the request body broke off: {error}"))
+            })?;
+            if let Ok(data) = frame.into_data() {
+                if read.len() + data.len() > limits.request_bytes_max {
+                    let message = format!("the request body has more than {} bytes", limits.request_bytes_max);
+                    return Err(Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+                }
+                read.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// A refusal as a response.
+pub(crate) fn refused(refusal: &Refusal, call: Option<Uuid>) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::from(refusal.body()));
+    refusal.apply(&mut response);
+    if let Some(value) = call.and_then(|call| HeaderValue::try_from(call.to_string()).ok()) {
+        response.headers_mut().insert(CALL_HEADER, value);
+    }
+    response
+}
+
+/// A page in a browser can make a form post without asking; it cannot claim that its body is JSON.
+fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+    let unsupported = |code, message: &str| Err(Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, message));
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if media != "application/json" && !media.ends_with("+json") {
+        return unsupported("content_type", "send the header content-type: application/json");
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if encoding != "identity" => {
+            unsupported("content_encoding", "send the body without content-encoding")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `*` stands for anything, everything else for itself.
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_people_mean_them() {
+        for (pattern, text, expected) in [
+            ("gemma*", "gemma-3", true),
+            ("gemma*", "llama", false),
+            ("*", "", true),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("*-it", "gemma-it", true),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! # gateway: in front of the model server
+//!
+//! A caller speaks to the gateway as to the model server itself: the bytes of a request go on exactly as they
+//! came, and so do the bytes of the answer. A copy is read, and two records tell of every call: the
+//! `inference.request` before, the `inference.response` after, whatever happens in between.
+//!
+//! The one rule: **no byte of an answer is released before the request's record is durable, and the last bytes not before the
+//! response's record is.** Everything in between flows at once.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `gateway` | [`Gateway`]: from an HTTP request to a call, or to a refusal |
+//! | `call` | the life of a call, top to bottom |
+//! | `answer` | what the client gets: a whole body, or one that is relayed |
+//! | `upstream` | the model server |
+//! | `openai` | the protocol: reading requests, answers, streams; the error envelope |
+//! | `drafts` | what the records of a call say |
+//! | `spool` | what was said so far, kept where a killed process leaves it |
+//! | `interrupted` | calls that a stopped process left open |
+
+mod answer;
+mod call;
+mod drafts;
+mod gateway;
+mod interrupted;
+mod openai;
+mod spool;
+mod upstream;
+
+pub use answer::{AnswerBody, Cut, End, Piece};
+pub use gateway::{Gateway, GatewayError, Limits, RecordWhen, Settings};
+pub use openai::refusal::Refusal;
+pub use upstream::{Upstream, UpstreamError};

@@ -1,0 +1,6 @@
+//! The OpenAI protocol, as far as a record needs it read.
+
+pub(crate) mod completion;
+pub(crate) mod events;
+pub mod refusal;
+pub(crate) mod request;

@@ -1,0 +1,72 @@
+//! Refusals, in the error envelope that OpenAI clients read.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde_json::json;
+
+/// A call that the gateway itself answers with an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The envelope's `type`: `invalid_request_error`, `server_error`.
+    pub kind: &'static str,
+    /// The envelope's `code`, for programs.
+    pub code: &'static str,
+    /// The envelope's `param`: the member of the request that is at fault.
+    pub param: Option<String>,
+    /// One sentence for a person.
+    pub message: String,
+    /// After how many seconds it is worth trying again.
+    pub retry_after: Option<u32>,
+}
+
+impl Refusal {
+    /// The caller's mistake.
+    #[must_use]
+    pub fn invalid(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind: "invalid_request_error", code, param: None, message: message.into(), retry_after: None }
+    }
+
+    /// Not the caller's mistake.
+    #[must_use]
+    pub fn server(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind: "server_error", code, param: None, message: message.into(), retry_after: None }
+    }
+
+    /// Names the member at fault.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>) -> Self {
+        self.param = Some(name.into());
+        self
+    }
+
+    /// The record cannot be written, so the call is not made.
+    #[must_use]
+    pub fn not_recorded(why: &ledger::AppendError) -> Self {
+        let message = format!("the call cannot be recorded and is therefore not answered: {why}; try again later");
+        let mut refusal = Self::server(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", message);
+        refusal.retry_after = Some(5);
+        refusal
+    }
+
+    /// The body of the response.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        let envelope = json!({"error": {
+            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+        }});
+        Bytes::from(envelope.to_string())
+    }
+
+    /// Puts status and headers on a response.
+    pub fn apply<B>(&self, response: &mut Response<B>) {
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A request to `/v1/chat/completions`, read from a copy.
+
+use std::fmt;
+
+use http::StatusCode;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::refusal::Refusal;
+
+/// The most members that a request may have.
+const MEMBERS_MAX: usize = 256;
+
+/// What a record says of a request.
+#[derive(Debug)]
+pub(crate) struct ChatRequest<'a> {
+    pub(crate) model: String,
+    /// The `messages` member, byte for byte.
+    pub(crate) messages: &'a str,
+    /// Every other member, byte for byte, in the order in which they came.
+    others: Vec<(String, &'a str)>,
+}
+
+impl<'a> ChatRequest<'a> {
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// A refusal that names the member at fault. What a model server may judge differently is left to it.
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Refusal> {
+        let malformed = |error: serde_json::Error| {
+            Refusal::invalid(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not a JSON object: {error}"))
+        };
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let members = Members.deserialize(&mut reader).map_err(malformed)?;
+        reader.end().map_err(malformed)?;
+        let wrong = |param: &str, message: &str| {
+            Err(Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_member", message).param(param))
+        };
+        let mut request = Self { model: String::new(), messages: "", others: Vec::new() };
+        for (nth, (name, raw)) in members.iter().enumerate() {
+            if members.iter().take(nth).any(|(earlier, _)| earlier == name) {
+                // Two readers could take two different ones, and the record would show what was not asked.
+                return wrong(name, &format!("the member {name:?} is there twice"));
+            }
+            match name.as_str() {
+                "messages" => request.messages = raw,
+                _ => request.others.push((name.clone(), raw)),
+            }
+        }
+        match request.other("model").map(serde_json::from_str::<String>) {
+            Some(Ok(model)) if !model.is_empty() => request.model = model,
+            Some(_) => return wrong("model", "\"model\" must be a text that is not empty"),
+            None => return wrong("model", "\"model\" is missing: name the model that is to answer"),
+        }
+        match request.messages {
+            "" => wrong("messages", "\"messages\" is missing: give a list of messages"),
+            messages if !messages.starts_with('[') => wrong("messages", "\"messages\" must be a list of messages"),
+            _ => Ok(request),
+        }
+    }
+
+    fn other(&self, name: &str) -> Option<&'a str> {
+        self.others.iter().find(|(other, _)| other == name).map(|(_, raw)| *raw)
+    }
+
+    /// A member read as a type; nothing where it is missing or of another type.
+    pub(crate) fn member<T: serde::Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.other(name)?).ok()
+    }
+
+    /// Whether the answer is asked for as a stream.
+    pub(crate) fn stream(&self) -> bool {
+        self.member("stream").unwrap_or(false)
+    }
+
+    /// Everything but the messages, as a JSON object.
+    pub(crate) fn parameters(&self) -> String {
+        let members: Vec<String> =
+            self.others.iter().map(|(name, raw)| format!("{}:{raw}", serde_json::Value::from(name.as_str()))).collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// Reads an object into its members without reading their values.
+struct Members;
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Vec<(String, &'de str)>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, &'de str)>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
+            if members.len() == MEMBERS_MAX {
+                return Err(A::Error::custom(format!("it has more than {MEMBERS_MAX} members")));
+            }
+            members.push((name, raw.get()));
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_kept_byte_for_byte_and_the_rest_stays_whole() {
+        let body = br#"{"model":"m", "messages": [ {"role":"user","content":"\u00e9"} ],"temperature":0.70,"stream":true}"#;
+        let request = ChatRequest::read(body).unwrap();
+        assert_eq!(request.messages, r#"[ {"role":"user","content":"\u00e9"} ]"#);
+        assert_eq!(request.parameters(), r#"{"model":"m","temperature":0.70,"stream":true}"#);
+        assert_eq!((request.model.as_str(), request.stream(), request.member("temperature")), ("m", true, Some(0.7)));
+    }
+
+    #[test]
+    fn a_refusal_names_the_member() {
+        for (body, param) in [
+            (r#"{"messages":[]}"#, Some("model")),
+            (r#"{"model":1,"messages":[]}"#, Some("model")),
+            (r#"{"model":"m"}"#, Some("messages")),
+            (r#"{"model":"m","messages":"hi"}"#, Some("messages")),
+            (r#"{"model":"m","messages":[],"messages":[]}"#, Some("messages")),
+            (r#"{"model":"m","#, None),
+            ("[]", None),
+            ("", None),
+            (r#"{"model":"m","messages":[]} x"#, None),
+        ] {
+            let refusal = ChatRequest::read(body.as_bytes()).unwrap_err();
+            assert_eq!(refusal.param.as_deref(), param, "{body}: {}", refusal.message);
+        }
+        let deep = format!(r#"{{"model":"m","messages":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+        assert_eq!(ChatRequest::read(deep.as_bytes()).unwrap_err().code, "malformed_json");
+    }
+}

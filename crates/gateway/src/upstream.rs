@@ -1,0 +1,193 @@
+//! The model server. Where it is comes from the configuration alone; nothing in a request can choose another.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// An unused connection is kept this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Headers that belong to one connection (RFC 9110, section 7.6.1) and are not passed on.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authorization"),
+];
+
+/// Why the model server cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Its address is not one.
+    #[error("{0:?} is not the base URL of a model server, such as http://127.0.0.1:11434/v1")]
+    Address(String),
+    /// The key for it is not fit for a header.
+    #[error("the model server's API key has characters that a header cannot have")]
+    Key,
+    /// The machine's certificates could not be read.
+    #[error("could not read this machine's root certificates, which an https address needs")]
+    Roots(#[source] std::io::Error),
+}
+
+/// A model server and the connections to it.
+#[derive(Clone)]
+pub struct Upstream {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    scheme: http::uri::Scheme,
+    authority: http::uri::Authority,
+    /// The base path, without a slash at its end.
+    path: String,
+    authorization: Option<HeaderValue>,
+}
+
+impl Upstream {
+    /// A model server by its base URL (`http://127.0.0.1:11434/v1`), and the key that replaces the callers' own.
+    ///
+    /// # Errors
+    /// When the address or the key cannot be used.
+    pub fn new(base_url: &str, api_key: Option<&str>) -> Result<Self, UpstreamError> {
+        let wrong = || UpstreamError::Address(record::without_credentials(base_url));
+        let parts = base_url.parse::<Uri>().map_err(|_| wrong())?.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else { return Err(wrong()) };
+        // Credentials in an address end up in logs; `upstream.api_key` is where they belong.
+        if !matches!(scheme.as_str(), "http" | "https") || authority.as_str().contains('@') {
+            return Err(wrong());
+        }
+        let path = parts.path_and_query.map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
+        let authorization = api_key.map(bearer).transpose()?;
+        Ok(Self { client: client(scheme.as_str() == "https")?, scheme, authority, path, authorization })
+    }
+
+    /// Its host, for records.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let default = if self.scheme.as_str() == "https" { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(default)
+    }
+
+    /// Sends a request on: the body as it came, the headers without those of the connection.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, SendError> {
+        let uri = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{path}", self.path))
+            .build()
+            .map_err(|error| SendError(error.to_string()))?;
+        let mut request = Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|e| SendError(e.to_string()))?;
+        *request.headers_mut() = passed_on(headers);
+        let own = request.headers_mut();
+        for name in [HOST, CONTENT_LENGTH, EXPECT] {
+            own.remove(name);
+        }
+        // The answer is read from a copy, so it must not come compressed.
+        own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(authorization) = &self.authorization {
+            own.insert(AUTHORIZATION, authorization.clone());
+        }
+        self.client.request(request).await.map_err(|error| SendError(root_cause(&error)))
+    }
+}
+
+/// Why the model server gave no answer, in its own or the system's words.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SendError(pub(crate) String);
+
+/// The innermost reason, which names the thing that a person can mend ("Connection refused").
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Headers without those of one connection.
+pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let mut kept = headers.clone();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        kept.remove(name);
+    }
+    kept
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, UpstreamError> {
+    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| UpstreamError::Key)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn client(is_https: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, UpstreamError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let tls = rustls::ClientConfig::builder();
+    let tls = match is_https {
+        true => tls.with_native_roots().map_err(UpstreamError::Roots)?.with_no_client_auth(),
+        false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+    };
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_timer(TokioTimer::new())
+        .build(connector))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_credentials_or_without_a_scheme_is_refused_and_not_repeated() {
+        for bad in ["http://me:secret@host/v1", "127.0.0.1:11434", "ftp://host", ""] {
+            let said = Upstream::new(bad, None).map(drop).unwrap_err().to_string();
+            assert!(!said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_stay_here() {
+        let mut headers = HeaderMap::new();
+        headers.insert("connection", HeaderValue::from_static("close, x-private"));
+        headers.insert("x-private", HeaderValue::from_static("1"));
+        headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        headers.insert("x-kept", HeaderValue::from_static("1"));
+        assert_eq!(passed_on(&headers).keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Reading the directory of a stopped log. Nothing is written, not even a lock that outlives the reader.
+
+use std::path::{Path, PathBuf};
+
+use tlog::VerifierKey;
+use world::World;
+
+use crate::batch::Batch;
+use crate::follow::{FollowError, SegmentReader, read_bundle};
+use crate::identity::Identity;
+use crate::ledger::OpenError;
+use crate::recovery::{Recovered, Torn, recover};
+
+/// The log in a directory, as it was left.
+pub struct Archive {
+    world: World,
+    data: PathBuf,
+    key: VerifierKey,
+    recovered: Recovered,
+}
+
+impl Archive {
+    /// Reads and checks the write-ahead log; shows each of its batches to `visit`.
+    ///
+    /// # Errors
+    /// When there is no log, another process is writing it, or it is damaged.
+    pub fn open(world: &World, data: &Path, mut visit: impl FnMut(Batch)) -> Result<Self, OpenError> {
+        let key = Identity::open(world, data)?.signer.verifier().clone();
+        let _lock = world.disk.lock(data)?;
+        let recovered = recover(world.disk.as_ref(), data, &key, &mut visit)?;
+        Ok(Self { world: world.clone(), data: data.to_owned(), key, recovered })
+    }
+
+    /// How many records the log has.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.recovered.tally.size()
+    }
+
+    /// The log's public key, as it lies beside the log.
+    #[must_use]
+    pub const fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// The first index that the write-ahead log holds.
+    #[must_use]
+    pub fn wal_first(&self) -> u64 {
+        self.recovered.segments.first().copied().unwrap_or(0)
+    }
+
+    /// The size that is published in `log/checkpoint`.
+    #[must_use]
+    pub const fn published(&self) -> Option<u64> {
+        self.recovered.published
+    }
+
+    /// What a crash left of a frame that never became durable.
+    #[must_use]
+    pub const fn torn(&self) -> Option<&Torn> {
+        self.recovered.torn.as_ref()
+    }
+
+    /// The batch with an index; from the published log, and then without content, once the write-ahead log has
+    /// let it go.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn batch_with(&self, index: u64) -> Result<Batch, FollowError> {
+        let disk = self.world.disk.as_ref();
+        let segment = SegmentReader::open(disk, &self.data, index)?;
+        match segment.and_then(|mut segment| segment.find(index)) {
+            Some(batch) => Ok(batch),
+            None => read_bundle(disk, &self.data, index),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The log's signing key and the installation's fingerprint key.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use record::FingerprintKey;
+use tlog::{NoteError, SignerKey, VerifierKey};
+use world::World;
+
+/// Who this log is. The secrets stay in `identity/`, readable by their owner alone.
+#[derive(Clone)]
+pub struct Identity {
+    /// The key that signs checkpoints; its name is the log's origin.
+    pub signer: SignerKey,
+    /// The key under which credentials are fingerprinted.
+    pub fingerprint: FingerprintKey,
+    /// Whether the keys were made just now.
+    pub is_new: bool,
+}
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file could not be read or written.
+    #[error("could not use {0}")]
+    Io(PathBuf, #[source] io::Error),
+    /// A key file is not what it should be.
+    #[error("the key in {0} cannot be used")]
+    Key(PathBuf, #[source] NoteError),
+    /// A file in `identity/` does not fit the others.
+    #[error("{0} does not fit the key beside it: one of the two was changed")]
+    Differs(PathBuf),
+    /// The configuration asks for another log than this directory holds.
+    #[error("this directory holds the log {found:?}, not {wanted:?}: take away the setting `origin`, or choose another directory")]
+    Origin {
+        /// The log that is there.
+        found: String,
+        /// The one that was asked for.
+        wanted: String,
+    },
+    /// There is no log in the directory.
+    #[error("there is no log in {0}")]
+    Missing(PathBuf),
+}
+
+const KEY_FILE: &str = "log.key";
+const VKEY_FILE: &str = "log.vkey";
+const FINGERPRINT_FILE: &str = "fingerprint.key";
+/// The name in the fingerprint key's text. It is written like a signer's key so that damage shows.
+const FINGERPRINT_NAME: &str = "testimony-fingerprint";
+
+impl Identity {
+    /// Reads the identity in `dir`, or makes a new one under the name `origin` when there is none.
+    ///
+    /// # Errors
+    /// When files cannot be used, do not fit each other, or hold another origin than the one asked for.
+    pub fn open_or_create(world: &World, dir: &Path, origin: Option<&str>) -> Result<Self, IdentityError> {
+        let identity = match Self::open(world, dir) {
+            Err(IdentityError::Missing(_)) => Self::create(world, dir, origin)?,
+            identity => identity?,
+        };
+        let found = identity.signer.verifier().name();
+        match origin {
+            Some(wanted) if wanted != found => {
+                Err(IdentityError::Origin { found: found.to_owned(), wanted: wanted.to_owned() })
+            }
+            _ => Ok(identity),
+        }
+    }
+
+    /// Reads the identity in the data directory `dir`.
+    ///
+    /// # Errors
+    /// [`IdentityError::Missing`] when there is none; others as for [`Identity::open_or_create`].
+    pub fn open(world: &World, dir: &Path) -> Result<Self, IdentityError> {
+        let identity = dir.join("identity");
+        let path = identity.join(KEY_FILE);
+        let signer = match read_text(world, &path) {
+            Err(IdentityError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(IdentityError::Missing(dir.to_owned()));
+            }
+            text => SignerKey::parse(&text?).map_err(|error| IdentityError::Key(path, error))?,
+        };
+        let published = Self::published_key(world, dir)?;
+        if &published != signer.verifier() {
+            return Err(IdentityError::Differs(identity.join(VKEY_FILE)));
+        }
+        let path = identity.join(FINGERPRINT_FILE);
+        let secret = SignerKey::parse(&read_text(world, &path)?).map_err(|error| IdentityError::Key(path, error))?;
+        Ok(Self { signer, fingerprint: FingerprintKey::new(secret.seed()), is_new: false })
+    }
+
+    /// The public key that lies beside the log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn published_key(world: &World, dir: &Path) -> Result<VerifierKey, IdentityError> {
+        let path = dir.join("identity").join(VKEY_FILE);
+        let text = read_text(world, &path)?;
+        VerifierKey::parse(&text).map_err(|error| IdentityError::Key(path, error))
+    }
+
+    fn create(world: &World, dir: &Path, origin: Option<&str>) -> Result<Self, IdentityError> {
+        let unique: String = world.entropy.bytes::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let origin = origin.map_or_else(|| format!("testimony.local/{unique}"), str::to_owned);
+        let dir = dir.join("identity");
+        let signer = SignerKey::from_seed(&origin, world.entropy.bytes())
+            .map_err(|error| IdentityError::Key(dir.join(KEY_FILE), error))?;
+        let secret = world.entropy.bytes();
+        let fingerprint = SignerKey::from_seed(FINGERPRINT_NAME, secret)
+            .map_err(|error| IdentityError::Key(dir.join(FINGERPRINT_FILE), error))?;
+        let disk = &world.disk;
+        let failed = |error| IdentityError::Io(dir.clone(), error);
+        disk.create_dirs(&dir).map_err(failed)?;
+        // The signing key comes last: as long as it is missing, there is no identity.
+        disk.replace_secret(&dir.join(FINGERPRINT_FILE), line(&fingerprint.to_secret_text()).as_bytes()).map_err(failed)?;
+        disk.replace_durably(&dir.join(VKEY_FILE), line(&signer.verifier().to_string()).as_bytes()).map_err(failed)?;
+        disk.replace_secret(&dir.join(KEY_FILE), line(&signer.to_secret_text()).as_bytes()).map_err(failed)?;
+        disk.sync_everything(&dir).map_err(failed)?;
+        Ok(Self { signer, fingerprint: FingerprintKey::new(secret), is_new: true })
+    }
+}
+
+fn line(text: &str) -> String {
+    format!("{text}\n")
+}
+
+fn read_text(world: &World, path: &Path) -> Result<String, IdentityError> {
+    let bytes = world.disk.read(path).map_err(|error| IdentityError::Io(path.to_owned(), error))?;
+    String::from_utf8(bytes).map_err(|_| IdentityError::Key(path.to_owned(), NoteError::Key("it is not text")))
+}

@@ -1,0 +1,354 @@
+//! The handle to a log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use record::{Draft, Invalid, Timestamp, Unsequenced, Uuid};
+use tlog::{Checkpoint, Hash, SignerKey};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use world::{DirectoryLock, LockError, World};
+
+use crate::follow::{DurablePoint, FollowError, Follower, Portion, Shared};
+use crate::identity::{Identity, IdentityError};
+use crate::recovery::{Damage, Recovered, Torn, recover};
+use crate::sequencer::{Sequencer, Submission};
+use crate::tiles::TileWriter;
+use crate::wal::{Durable, Wal};
+
+/// How a log is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name that a new log gets; an existing one must already have it.
+    pub origin: Option<String>,
+    /// A segment of the write-ahead log ends once it has this many bytes.
+    pub wal_segment_bytes: u64,
+    /// Appending stops while fewer bytes than this are free, so that reading and verifying still work.
+    pub reserve_bytes: u64,
+    /// Recent batches that stay in memory for followers.
+    pub recent_bytes_max: usize,
+    /// Records that may wait to be written, in bytes; whoever brings more waits.
+    pub queue_bytes_max: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            origin: None,
+            wal_segment_bytes: 64 << 20,
+            reserve_bytes: 64 << 20,
+            recent_bytes_max: 64 << 20,
+            queue_bytes_max: 128 << 20,
+        }
+    }
+}
+
+/// Submissions that may wait; each holds at least one record.
+const QUEUE_SUBMISSIONS_MAX: usize = 65_536;
+
+/// Where a record stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The record.
+    pub id: Uuid,
+    /// Its index.
+    pub index: u64,
+    /// The hash of its leaf.
+    pub leaf_hash: Hash,
+}
+
+/// Why records were not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// A draft breaks a rule. Nothing was written.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is no space. Nothing was written; it may be tried again.
+    #[error("there is no space left to record on")]
+    Full,
+    /// More at once than may ever wait. Nothing was written.
+    #[error("{0} bytes at once are more than the queue may hold")]
+    TooMuch(usize),
+    /// The log is being closed. Nothing was written.
+    #[error("the log is being closed")]
+    Closed,
+    /// The device failed while these were being written: whether they will be found again is unknown.
+    #[error("the device under the log failed")]
+    Stopped,
+}
+
+/// Why a log cannot be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// What is on disk is not what was written.
+    #[error(transparent)]
+    Damage(#[from] Damage),
+    /// The published log cannot be gone on with.
+    #[error("the published log cannot be gone on with")]
+    Tiles(#[source] FollowError),
+    /// A file or thread could not be made.
+    #[error("could not prepare {0}")]
+    Io(PathBuf, #[source] io::Error),
+}
+
+/// A log that has been opened, and what was found.
+pub struct Opened {
+    /// The log.
+    pub ledger: Ledger,
+    /// Its keys.
+    pub identity: Identity,
+    /// The end of a frame that never became durable and has been cut away.
+    pub torn: Option<Torn>,
+    /// Calls that had begun and not ended: call id and index of the request's record.
+    pub open_calls: Vec<(Uuid, u64)>,
+}
+
+/// The log. Clones are the same log; it closes when [`Ledger::close`] is called or the last clone goes.
+#[derive(Clone)]
+pub struct Ledger(Arc<Inner>);
+
+struct Inner {
+    world: World,
+    origin: Arc<str>,
+    queue: Mutex<Option<mpsc::Sender<Submission>>>,
+    room: Arc<Semaphore>,
+    queue_bytes_max: u32,
+    shared: Arc<Shared>,
+    is_full: Arc<AtomicBool>,
+    stopped: watch::Receiver<Option<String>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _lock: DirectoryLock,
+}
+
+impl Ledger {
+    /// Opens the log in a data directory, or begins one there.
+    ///
+    /// # Errors
+    /// When another process has it, when it is damaged, or when files cannot be made.
+    pub fn open(world: &World, data: &Path, options: &Options) -> Result<Opened, OpenError> {
+        let io = |error| OpenError::Io(data.to_owned(), error);
+        for dir in [data.to_owned(), data.join("wal"), data.join("log")] {
+            world.disk.create_dirs(&dir).map_err(io)?;
+        }
+        let lock = world.disk.lock(data)?;
+        let identity = Identity::open_or_create(world, data, options.origin.as_deref())?;
+        let mut last_received = Timestamp::from_micros(i64::MIN);
+        let found = recover(world.disk.as_ref(), data, identity.signer.verifier(), &mut |batch| {
+            let last = batch.entries().last().and_then(|entry| Some(record::Envelope::parse(entry.leaf).ok()?.received));
+            last_received = last.map_or(last_received, |received| received.max(last_received));
+        })?;
+        let wal = open_wal(world, data, &identity.signer, &found, options).map_err(io)?;
+        let open_calls = found.tally.open_calls().collect();
+        let torn = found.torn.clone();
+        let ledger = Self::start(world, data, options, lock, identity.signer.clone(), found, wal, last_received)?;
+        Ok(Opened { ledger, identity, torn, open_calls })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one thing, put together once")]
+    fn start(
+        world: &World,
+        data: &Path,
+        options: &Options,
+        lock: DirectoryLock,
+        signer: SignerKey,
+        found: Recovered,
+        wal: Wal,
+        last_received: Timestamp,
+    ) -> Result<Self, OpenError> {
+        let origin: Arc<str> = signer.verifier().name().into();
+        let size = found.tally.size();
+        let checkpoint = found.checkpoint.unwrap_or_else(|| {
+            Checkpoint { origin: origin.to_string(), size, root: found.tally.frontier.root() }.sign(&signer)
+        });
+        let point = DurablePoint { size, checkpoint: checkpoint.into() };
+        let shared = Arc::new(Shared::new(world.disk.clone(), data.to_owned(), point, options.recent_bytes_max));
+        shared.set_active_segment(wal.active_first());
+        let wal_first = found.segments.first().copied().unwrap_or(size);
+        let tiles = TileWriter::resume(shared.clone(), wal_first, found.published.unwrap_or(0)).map_err(OpenError::Tiles)?;
+        let follower = Follower::new(shared.clone(), tiles.position());
+        let (sender, queue) = mpsc::channel(QUEUE_SUBMISSIONS_MAX);
+        let (stopped_sender, stopped) = watch::channel(None);
+        let is_full = Arc::new(AtomicBool::new(false));
+        let sequencer = Sequencer {
+            world: world.clone(),
+            queue,
+            wal,
+            tally: found.tally,
+            signer,
+            origin: origin.clone(),
+            last_received,
+            reserve_bytes: options.reserve_bytes,
+            shared: shared.clone(),
+            is_full: is_full.clone(),
+            stopped: stopped_sender,
+        };
+        let io = |error| OpenError::Io(data.to_owned(), error);
+        let closing = shared.clone();
+        let threads = vec![
+            spawn("ledger", move || {
+                sequencer.run();
+                closing.close();
+            })
+            .map_err(io)?,
+            spawn_follower("tiles", move || tiles.run(follower)).map_err(io)?,
+        ];
+        Ok(Self(Arc::new(Inner {
+            world: world.clone(),
+            origin,
+            queue: Mutex::new(Some(sender)),
+            room: Arc::new(Semaphore::new(options.queue_bytes_max as usize)),
+            queue_bytes_max: options.queue_bytes_max,
+            shared,
+            is_full,
+            stopped,
+            threads: Mutex::new(threads),
+            _lock: lock,
+        })))
+    }
+
+    /// Appends one record. Returns once it is durable.
+    ///
+    /// # Errors
+    /// See [`AppendError`]: only [`AppendError::Stopped`] leaves the outcome open.
+    pub async fn append(&self, draft: Draft) -> Result<Durable<Receipt>, AppendError> {
+        let id = draft.id;
+        let receipts = self.append_all(vec![draft]).await?;
+        Ok(receipts.map(|receipts| {
+            // One draft in, one receipt out; the fallback is never met.
+            receipts.first().copied().unwrap_or(Receipt { id, index: 0, leaf_hash: Hash([0; 32]) })
+        }))
+    }
+
+    /// Appends records that stand together in the log. Returns once all are durable.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; either all are appended or none is.
+    pub async fn append_all(&self, drafts: Vec<Draft>) -> Result<Durable<Vec<Receipt>>, AppendError> {
+        let records = drafts
+            .into_iter()
+            .map(|draft| draft.seal(self.0.world.entropy.bytes()))
+            .collect::<Result<Vec<Unsequenced>, Invalid>>()?;
+        let bytes: usize = records.iter().map(Unsequenced::size).sum();
+        let share = u32::try_from(bytes).ok().filter(|bytes| *bytes <= self.0.queue_bytes_max);
+        let share = share.ok_or(AppendError::TooMuch(bytes))?;
+        let room = self.0.room.clone().acquire_many_owned(share).await.map_err(|_| AppendError::Closed)?;
+        let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (reply, receipts) = oneshot::channel();
+        let submission = Submission { records, reply, _room: room };
+        queue.ok_or(AppendError::Closed)?.send(submission).await.map_err(|_| self.why_closed())?;
+        receipts.await.map_err(|_| self.why_closed())?
+    }
+
+    fn why_closed(&self) -> AppendError {
+        if self.0.stopped.borrow().is_some() { AppendError::Stopped } else { AppendError::Closed }
+    }
+
+    /// Whether the last attempt to record found no space. The next attempt finds out whether that still holds.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the device under the log fails, and says how. For ever, on a good day.
+    pub async fn stopped(&self) -> String {
+        let mut stopped = self.0.stopped.clone();
+        loop {
+            if let Some(why) = stopped.borrow_and_update().clone() {
+                return why;
+            }
+            if stopped.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub fn origin(&self) -> &Arc<str> {
+        &self.0.origin
+    }
+
+    /// How far the log is durable.
+    #[must_use]
+    pub fn durable(&self) -> DurablePoint {
+        self.0.shared.point()
+    }
+
+    /// A follower that begins at an index.
+    #[must_use]
+    pub fn follow(&self, from: u64) -> Follower {
+        Follower::new(self.0.shared.clone(), from)
+    }
+
+    /// Keeps the write-ahead log from this index on until the named follower calls again with a higher one.
+    pub fn hold(&self, follower: &'static str, from: u64) {
+        self.0.shared.hold(follower, from);
+    }
+
+    /// The first index of the segment of the write-ahead log that is being written: a follower that holds an earlier one keeps
+    /// a finished segment from being removed.
+    #[must_use]
+    pub fn active_segment(&self) -> u64 {
+        self.0.shared.active_segment()
+    }
+
+    /// The batch with a durable record; without content once the write-ahead log has let it go.
+    ///
+    /// # Errors
+    /// When it cannot be read back from disk.
+    pub fn read(&self, index: u64) -> Result<Option<Portion>, FollowError> {
+        self.follow(index).try_next()
+    }
+
+    /// Takes no more records, waits until those that were taken are durable and published, and ends the threads.
+    /// Blocks; call it where that is allowed.
+    pub fn close(&self) {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the ledger panicked");
+            }
+        }
+    }
+}
+
+fn open_wal(world: &World, data: &Path, signer: &SignerKey, found: &Recovered, options: &Options) -> io::Result<Wal> {
+    let (disk, dir) = (world.disk.clone(), data.join("wal"));
+    let (origin, limit) = (signer.verifier().name(), options.wal_segment_bytes);
+    if let Some(torn) = found.torn.as_ref().filter(|torn| torn.offset == 0) {
+        disk.remove(&torn.file)?;
+    }
+    if found.segments.is_empty() {
+        return Wal::create(disk, dir, origin, &found.tally, limit);
+    }
+    let mut wal = Wal::resume(disk, dir, origin, found.segments.clone(), found.length, limit)?;
+    if found.torn.as_ref().is_some_and(|torn| torn.offset > 0) {
+        wal.cut_torn_tail()?;
+    }
+    Ok(wal)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// A follower's thread: it waits on the log and on time, and its disk I/O holds up nobody else.
+fn spawn_follower<F: Future<Output = ()>>(
+    name: &str,
+    body: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    spawn(name, move || runtime.block_on(body()))
+}
+
+#[cfg(test)]
+mod tests;

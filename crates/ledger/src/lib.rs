@@ -1,0 +1,45 @@
+//! # ledger: the one writer, and the two doors
+//!
+//! One door in, [`Ledger::append`], and one door out, [`Ledger::follow`]. Between them runs one thread, the
+//! sequencer, whose whole life is in `sequencer.rs`: take what queued, stamp it, hash it, sign the new
+//! tree, write one frame, `fdatasync` once, and only then tell anybody.
+//!
+//! ```text
+//! append ─▶ queue ─▶ sequencer ─▶ WAL frame, one fdatasync ─▶ receipts
+//!                                            └──▶ followers: tiles, search, tail
+//! ```
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `ledger` | [`Ledger`]: open, append, follow, read, close |
+//! | `sequencer` | the life of a batch |
+//! | `tally` | what must be known to go on: tree, sequences, calls under way |
+//! | `batch`, `frame` | entries that became durable together, and their bytes in the write-ahead log |
+//! | `wal` | segments of the write-ahead log; [`Durable`] |
+//! | `recovery` | from a directory to a tally: what is there, what is torn, what is damaged |
+//! | `follow` | the durable point, recent batches in memory, followers with a cursor |
+//! | `tiles` | the follower that writes tlog-tiles and publishes checkpoints |
+//! | `identity` | the log's key and the fingerprint key |
+//! | `archive` | reading the directory of a stopped log |
+//!
+//! This crate never waits for the network and never parses a request.
+
+mod archive;
+mod batch;
+mod frame;
+mod follow;
+mod identity;
+mod ledger;
+mod recovery;
+mod sequencer;
+mod tally;
+mod tiles;
+mod wal;
+
+pub use archive::Archive;
+pub use batch::{Batch, Entry};
+pub use follow::{DurablePoint, FollowError, Follower, Portion};
+pub use identity::{Identity, IdentityError};
+pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Receipt};
+pub use recovery::{Damage, Torn};
+pub use wal::Durable;

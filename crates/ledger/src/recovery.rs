@@ -1,0 +1,220 @@
+//! From what is on disk to a tally. Reads only; whoever writes acts on what it tells.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use record::Envelope;
+use tlog::{Checkpoint, VerifierKey};
+use world::Disk;
+
+use crate::batch::Batch;
+use crate::frame::{self, BadFrame};
+use crate::tally::Tally;
+use crate::wal::{decode_head, list_segments, segment_path};
+
+/// The end of a frame that never became durable, so nobody was ever told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// The file it is in.
+    pub file: PathBuf,
+    /// Where it begins.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+/// Something on disk that a crash alone cannot explain. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// A file cannot be read.
+    #[error("could not read {0}")]
+    Io(PathBuf, #[source] io::Error),
+    /// A file's bytes are not what was written.
+    #[error("{file} is damaged at byte {offset}: {what}")]
+    Bytes {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// Records are missing that a published checkpoint vouches for.
+    #[error("{file} vouches for {published} records, but only {found} are there: records that were acknowledged are missing")]
+    Missing {
+        /// The checkpoint's file.
+        file: PathBuf,
+        /// The size that it vouches for.
+        published: u64,
+        /// How many there are.
+        found: u64,
+    },
+}
+
+/// What is on disk.
+pub(crate) struct Recovered {
+    pub(crate) tally: Tally,
+    /// The checkpoint of the last frame; nothing when the write-ahead log has no frame.
+    pub(crate) checkpoint: Option<String>,
+    /// The first index of every good segment.
+    pub(crate) segments: Vec<u64>,
+    /// How many bytes of the last segment are good.
+    pub(crate) length: u64,
+    pub(crate) torn: Option<Torn>,
+    /// The size of the checkpoint in `log/checkpoint`.
+    pub(crate) published: Option<u64>,
+}
+
+pub(crate) fn checkpoint_path(data: &Path) -> PathBuf {
+    data.join("log").join("checkpoint")
+}
+
+/// Reads the write-ahead log from its start, shows every batch to `visit`, and checks that each follows from the
+/// one before: index, sequence numbers, tree and checkpoint.
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    data: &Path,
+    key: &VerifierKey,
+    visit: &mut dyn FnMut(Batch),
+) -> Result<Recovered, Damage> {
+    let dir = data.join("wal");
+    let segments = list_segments(disk, &dir).map_err(|error| Damage::Io(dir.clone(), error))?;
+    let mut found = Recovered {
+        tally: Tally::default(),
+        checkpoint: None,
+        segments: Vec::new(),
+        length: 0,
+        torn: None,
+        published: read_published(disk, data, key)?,
+    };
+    for (nth, first) in segments.iter().enumerate() {
+        let file = segment_path(&dir, *first);
+        let bytes = disk.read(&file).map_err(|error| Damage::Io(file.clone(), error))?;
+        let segment = Segment { file, bytes, is_last: nth + 1 == segments.len(), key };
+        segment.replay(*first, &mut found, visit)?;
+    }
+    check_published(&found, data)?;
+    Ok(found)
+}
+
+struct Segment<'k> {
+    file: PathBuf,
+    bytes: Vec<u8>,
+    is_last: bool,
+    key: &'k VerifierKey,
+}
+
+impl Segment<'_> {
+    fn damaged(&self, offset: usize, what: impl Into<String>) -> Damage {
+        Damage::Bytes { file: self.file.clone(), offset: offset as u64, what: what.into() }
+    }
+
+    fn replay(&self, first: u64, found: &mut Recovered, visit: &mut dyn FnMut(Batch)) -> Result<(), Damage> {
+        let Some((origin, tally, mut offset)) = decode_head(&self.bytes) else {
+            // A crash while a segment was begun leaves a head without an end and the segment before it whole.
+            if self.is_last && !found.segments.is_empty() && self.no_frame_after(0) {
+                found.torn = Some(self.torn(0));
+                return Ok(());
+            }
+            return Err(self.damaged(0, "the head of the segment cannot be read"));
+        };
+        if origin != self.key.name() {
+            return Err(self.damaged(0, format!("it belongs to the log {origin:?}, not to {:?}", self.key.name())));
+        }
+        if tally.size() != first || (!found.segments.is_empty() && tally != found.tally) {
+            return Err(self.damaged(0, "the segment does not go on from the one before it"));
+        }
+        found.tally = tally;
+        found.segments.push(first);
+        let mut last_note_at = None;
+        while offset < self.bytes.len() {
+            let rest = self.bytes.get(offset..).unwrap_or_default();
+            match frame::read(rest) {
+                Ok((batch, length)) => {
+                    self.admit(&batch, offset, &mut found.tally)?;
+                    found.checkpoint = Some(batch.checkpoint().to_owned());
+                    last_note_at = Some(offset);
+                    visit(batch);
+                    offset += length;
+                }
+                Err(BadFrame::Short | BadFrame::Wrong) if self.is_last && self.no_frame_after(offset + 1) => {
+                    found.torn = Some(self.torn(offset));
+                    break;
+                }
+                Err(_) => return Err(self.damaged(offset, "a frame does not match its checksum")),
+            }
+        }
+        found.length = offset as u64;
+        // The roots chain every frame to the last one, so one signature covers them all.
+        match (&found.checkpoint, last_note_at) {
+            (Some(note), Some(at)) => Checkpoint::verify(note.as_bytes(), self.key)
+                .map(drop)
+                .map_err(|error| self.damaged(at, error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    fn torn(&self, offset: usize) -> Torn {
+        Torn { file: self.file.clone(), offset: offset as u64, bytes: (self.bytes.len() - offset) as u64 }
+    }
+
+    /// Frames are written one after the other, each after an fsync of the one before. So a good frame after a bad
+    /// one proves that the bad one was good once.
+    fn no_frame_after(&self, from: usize) -> bool {
+        let mut rest = self.bytes.get(from..).unwrap_or_default();
+        while let Some(at) = rest.windows(frame::MAGIC.len()).position(|window| window == frame::MAGIC) {
+            rest = rest.get(at..).unwrap_or_default();
+            if frame::read(rest).is_ok() {
+                return false;
+            }
+            rest = rest.get(1..).unwrap_or_default();
+        }
+        true
+    }
+
+    fn admit(&self, batch: &Batch, offset: usize, tally: &mut Tally) -> Result<(), Damage> {
+        if batch.first() != tally.size() {
+            return Err(self.damaged(offset, format!("record {} stands where {} belongs", batch.first(), tally.size())));
+        }
+        for entry in batch.entries() {
+            let envelope = Envelope::parse(entry.leaf)
+                .map_err(|error| self.damaged(offset, format!("record {}: {error}", entry.index)))?;
+            let producer = envelope.source.producer.as_ref();
+            if envelope.seq != tally.next_seq(producer) {
+                return Err(self.damaged(offset, format!("record {} breaks the sequence of {producer:?}", entry.index)));
+            }
+            tally.admit(entry.hash, producer, envelope.seq, envelope.phase());
+        }
+        let stated = Checkpoint::parse_unverified(batch.checkpoint().as_bytes())
+            .map_err(|error| self.damaged(offset, error.to_string()))?;
+        if stated.size != tally.size() || stated.root != tally.frontier.root() {
+            return Err(self.damaged(offset, "the records are not those that the checkpoint was signed over"));
+        }
+        Ok(())
+    }
+}
+
+fn read_published(disk: &dyn Disk, data: &Path, key: &VerifierKey) -> Result<Option<u64>, Damage> {
+    let file = checkpoint_path(data);
+    match disk.read(&file) {
+        // An empty file is what a loss of power may leave of a name whose bytes were not yet written.
+        Ok(bytes) if bytes.is_empty() => Ok(None),
+        Ok(bytes) => Checkpoint::verify(&bytes, key)
+            .map(|checkpoint| Some(checkpoint.size))
+            .map_err(|error| Damage::Bytes { file, offset: 0, what: error.to_string() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Damage::Io(file, error)),
+    }
+}
+
+/// The inside may be ahead of the outside, never behind it.
+fn check_published(found: &Recovered, data: &Path) -> Result<(), Damage> {
+    match found.published {
+        Some(published) if published > found.tally.size() => Err(Damage::Missing {
+            file: checkpoint_path(data),
+            published,
+            found: found.tally.size(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,197 @@
+//! The follower that writes the published log: entry bundles, tiles and the checkpoint (tlog-tiles).
+//!
+//! Everything here is derived from the write-ahead log, so it is written without fsync and made durable in one
+//! sweep before a segment of the write-ahead log may go. The checkpoint is always written after the tiles
+//! that it needs, and the partial tiles of the checkpoint before it are removed after that.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tlog::{EntriesPath, FullTile, Hash, TILE_WIDTH, TileLevels, TilePath, push_entry};
+use world::Disk;
+
+use crate::follow::{FollowError, Follower, Portion, Shared};
+use crate::recovery::checkpoint_path;
+
+/// The name under which this follower holds the write-ahead log.
+pub(crate) const NAME: &str = "tiles";
+/// A checkpoint is published at most this often while the log grows.
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// After a failed write (a full disk) the same files are tried again after this long.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Where the published log stands.
+pub(crate) struct TileWriter {
+    shared: Arc<Shared>,
+    log: PathBuf,
+    levels: TileLevels,
+    /// The entries since the last full bundle.
+    bundle: Vec<u8>,
+    size: u64,
+    checkpoint: String,
+    /// The size of the checkpoint that is on disk.
+    published: u64,
+    /// Full tiles and bundles that are not on disk yet.
+    pending: Vec<(PathBuf, Vec<u8>)>,
+    /// Everything before this index is durable here.
+    durable: u64,
+}
+
+impl TileWriter {
+    /// Goes on where the write-ahead log begins (`wal_first`): what lies before it is durable as full tiles.
+    pub(crate) fn resume(shared: Arc<Shared>, wal_first: u64, published: u64) -> Result<Self, FollowError> {
+        let log = shared.data.join("log");
+        let size = wal_first.next_multiple_of(TILE_WIDTH);
+        let levels = TileLevels::resume(size, |path| read_tile(shared.disk.as_ref(), &log, path))?;
+        shared.hold(NAME, size);
+        Ok(Self {
+            shared,
+            log,
+            levels,
+            bundle: Vec::new(),
+            size,
+            checkpoint: String::new(),
+            published,
+            pending: Vec::new(),
+            durable: size,
+        })
+    }
+
+    /// Where it wants to read on.
+    pub(crate) const fn position(&self) -> u64 {
+        self.size
+    }
+
+    /// Follows the log until it is closed, then publishes the last checkpoint.
+    pub(crate) async fn run(mut self, mut follower: Follower) {
+        let mut tick = tokio::time::interval(PUBLISH_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let portion = tokio::select! {
+                portion = follower.next() => portion,
+                _ = tick.tick() => {
+                    self.attempt(Self::publish).await;
+                    continue;
+                }
+            };
+            match portion {
+                Ok(Some(portion)) => {
+                    self.take(&portion);
+                    self.attempt(Self::write_pending).await;
+                    self.attempt(Self::make_durable).await;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "the published log cannot go on; restart to write it anew");
+                    return;
+                }
+            }
+        }
+        let last = self.write_pending().and_then(|()| self.publish());
+        if let Err(error) = last {
+            tracing::warn!(%error, "could not publish the last checkpoint; it is written at the next start");
+        }
+    }
+
+    /// Tries until it works: nothing is lost meanwhile, since the write-ahead log is held.
+    async fn attempt(&mut self, mut step: impl FnMut(&mut Self) -> io::Result<()>) {
+        while let Err(error) = step(self) {
+            tracing::warn!(%error, "could not write the published log; trying again");
+            tokio::time::sleep(RETRY_EVERY).await;
+            if self.shared.is_closed() {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, portion: &Portion) {
+        for entry in portion.entries() {
+            // A leaf is at most 65,535 bytes: sealing its draft has made sure.
+            let pushed = push_entry(&mut self.bundle, entry.leaf);
+            debug_assert!(pushed.is_ok());
+            self.size += 1;
+            if self.size.is_multiple_of(TILE_WIDTH) {
+                let path = EntriesPath { number: self.size / TILE_WIDTH - 1, width: 256 };
+                self.pending.push((self.log.join(path.to_string()), std::mem::take(&mut self.bundle)));
+            }
+            for FullTile { path, hashes } in self.levels.push(entry.hash) {
+                self.pending.push((self.log.join(path.to_string()), hash_bytes(&hashes)));
+            }
+        }
+        self.checkpoint = portion.batch().checkpoint().to_owned();
+    }
+
+    fn write_pending(&mut self) -> io::Result<()> {
+        let disk = self.shared.disk.as_ref();
+        while let Some((path, bytes)) = self.pending.last() {
+            put(disk, path, bytes)?;
+            self.pending.pop();
+        }
+        Ok(())
+    }
+
+    /// Partial tiles first, then the checkpoint that needs them; last, the partial tiles that none needs now.
+    fn publish(&mut self) -> io::Result<()> {
+        if self.checkpoint.is_empty() || self.published == self.size {
+            return Ok(());
+        }
+        let disk = self.shared.disk.as_ref();
+        for (path, hashes) in self.levels.partial() {
+            put(disk, &self.log.join(path.to_string()), &hash_bytes(hashes))?;
+        }
+        if let Some(path) = EntriesPath::all(self.size).last().filter(|path| path.width < 256) {
+            put(disk, &self.log.join(path.to_string()), &self.bundle)?;
+        }
+        disk.replace(&checkpoint_path(&self.shared.data), self.checkpoint.as_bytes())?;
+        let before = std::mem::replace(&mut self.published, self.size);
+        let needed: Vec<String> = partial_paths(self.size).collect();
+        for path in partial_paths(before).filter(|path| !needed.contains(path)) {
+            disk.remove(&self.log.join(path))?;
+        }
+        Ok(())
+    }
+
+    /// When a segment of the write-ahead log waits for it, makes all full tiles durable and lets the segment go.
+    fn make_durable(&mut self) -> io::Result<()> {
+        let full = self.size - self.size % TILE_WIDTH;
+        let wanted = self.shared.active_segment();
+        if self.durable < wanted && wanted <= full {
+            self.shared.disk.sync_everything(&self.log)?;
+            self.durable = full;
+            self.shared.hold(NAME, full);
+        }
+        Ok(())
+    }
+}
+
+fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match disk.replace(path, bytes) {
+        // The first tile of a directory makes it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            disk.create_dirs(path.parent().unwrap_or(Path::new(".")))?;
+            disk.replace(path, bytes)
+        }
+        result => result,
+    }
+}
+
+fn hash_bytes(hashes: &[Hash]) -> Vec<u8> {
+    hashes.iter().flat_map(|hash| hash.0).collect()
+}
+
+/// The paths of all partial files of a log of this size.
+fn partial_paths(size: u64) -> impl Iterator<Item = String> {
+    let tiles = (0..8).filter_map(move |level| TilePath::of_level(level, size).last());
+    let tiles = tiles.filter(|path| path.width < 256).map(|path| path.to_string());
+    let bundle = EntriesPath::all(size).last().filter(|path| path.width < 256);
+    tiles.chain(bundle.map(|path| path.to_string()))
+}
+
+fn read_tile(disk: &dyn Disk, log: &Path, path: TilePath) -> Result<Vec<Hash>, FollowError> {
+    let file = log.join(path.to_string());
+    let bytes = disk.read(&file).map_err(|error| FollowError::Io(file.clone(), error))?;
+    let hashes: Vec<Hash> = bytes.chunks_exact(32).filter_map(|chunk| chunk.try_into().ok().map(Hash)).collect();
+    if bytes.len() == 32 * 256 { Ok(hashes) } else { Err(FollowError::Missing(file, path.number * TILE_WIDTH)) }
+}

@@ -1,0 +1,206 @@
+//! The write-ahead log: files that grow by one frame a batch, each begun with the tally at its start.
+//!
+//! ```text
+//! wal/<first index, 20 digits>.wal
+//! "TSTMWAL1"  u32 length  u32 CRC-32C  ( u16 origin length, origin, tally )  frame*
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use world::{AppendFile, Disk};
+
+use crate::batch::Batch;
+use crate::frame::{Frame, Reader};
+use crate::tally::Tally;
+
+/// Something that a loss of power can no longer take away. Only [`Wal::append_durably`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durable<T>(T);
+
+impl<T> Durable<T> {
+    /// What is durable.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+
+    /// Something that follows from what is durable, and so is as safe.
+    pub fn map<U>(self, from: impl FnOnce(T) -> U) -> Durable<U> {
+        Durable(from(self.0))
+    }
+}
+
+impl<T> std::ops::Deref for Durable<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+const MAGIC: &[u8; 8] = b"TSTMWAL1";
+const PREFIX_BYTES: usize = 16;
+const HEAD_BYTES_MAX: usize = 64 << 20;
+
+/// Why a batch did not become durable.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The device is full. Nothing was written, and the next batch may try again.
+    Full(io::Error),
+    /// The device failed. What it holds is unknown, and nothing may be written any more.
+    Fatal(io::Error),
+}
+
+/// The writing end. The sequencer owns it.
+pub(crate) struct Wal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    origin: String,
+    segment_bytes_max: u64,
+    /// The first index of every segment that is on disk; the last one is being written.
+    segments: Vec<u64>,
+    file: Box<dyn AppendFile>,
+    length: u64,
+}
+
+pub(crate) fn segment_path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(format!("{first:020}.wal"))
+}
+
+/// The first index of every segment in the directory, in order.
+pub(crate) fn list_segments(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
+    let names = disk.list(dir)?;
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".wal")?.parse().ok()).collect())
+}
+
+/// The head of a segment: the bytes before its first frame.
+pub(crate) fn encode_head(origin: &str, tally: &Tally) -> Vec<u8> {
+    let mut body = u16::try_from(origin.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
+    body.extend_from_slice(origin.as_bytes());
+    body.extend(tally.encode());
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    head.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+    head.extend(body);
+    head
+}
+
+/// Reads the head of a segment: origin, tally and the length of the head.
+pub(crate) fn decode_head(bytes: &[u8]) -> Option<(String, Tally, usize)> {
+    let mut reader = Reader(bytes);
+    let magic = reader.take(MAGIC.len())?;
+    let length = reader.u32()? as usize;
+    let checksum = reader.u32()?;
+    if magic != MAGIC || length > HEAD_BYTES_MAX {
+        return None;
+    }
+    let body = reader.take(length)?;
+    if crc32c::crc32c(body) != checksum {
+        return None;
+    }
+    let mut body = Reader(body);
+    let length_of_origin = usize::from(body.u16()?);
+    let origin = String::from_utf8(body.take(length_of_origin)?.to_vec()).ok()?;
+    Some((origin, Tally::decode(body.0)?, PREFIX_BYTES + length))
+}
+
+impl Wal {
+    /// Begins the write-ahead log of an empty or wholly released log.
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        origin: &str,
+        tally: &Tally,
+        segment_bytes_max: u64,
+    ) -> io::Result<Self> {
+        let (file, length) = new_segment(disk.as_ref(), &dir, origin, tally)?;
+        Ok(Self { disk, dir, origin: origin.to_owned(), segment_bytes_max, segments: vec![tally.size()], file, length })
+    }
+
+    /// Goes on with the segments on disk; the last one has `length` good bytes.
+    pub(crate) fn resume(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        origin: &str,
+        segments: Vec<u64>,
+        length: u64,
+        segment_bytes_max: u64,
+    ) -> io::Result<Self> {
+        let first = segments.last().copied().unwrap_or(0);
+        let file = disk.open_append(&segment_path(&dir, first))?;
+        Ok(Self { disk, dir, origin: origin.to_owned(), segment_bytes_max, segments, file, length })
+    }
+
+    /// Cuts away a torn tail: everything after the good bytes of the last segment.
+    pub(crate) fn cut_torn_tail(&mut self) -> io::Result<()> {
+        self.file.cut(self.length)
+    }
+
+    /// One write, one `fdatasync`: after this the batch cannot be lost.
+    pub(crate) fn append_durably(&mut self, frame: Frame) -> Result<Durable<Batch>, WriteError> {
+        if let Err(error) = self.file.append(frame.bytes()) {
+            // Half a frame may be there. It must go before another frame can follow.
+            self.file.cut(self.length).map_err(WriteError::Fatal)?;
+            return Err(match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full(error),
+                _ => WriteError::Fatal(error),
+            });
+        }
+        // After a failed fsync the kernel may have dropped the pages and call the next one good
+        // (PostgreSQL's "fsyncgate", 2018): there is no second try.
+        self.file.sync().map_err(WriteError::Fatal)?;
+        self.length += frame.bytes().len() as u64;
+        Ok(Durable(frame.into_batch()))
+    }
+
+    /// Begins a new segment when the present one is long enough. On a full disk the present one just grows
+    /// on; whether there is room for frames is decided where they are written.
+    pub(crate) fn roll_when_full(&mut self, tally: &Tally) {
+        if self.length < self.segment_bytes_max || self.segments.last() == Some(&tally.size()) {
+            return;
+        }
+        match new_segment(self.disk.as_ref(), &self.dir, &self.origin, tally) {
+            Ok((file, length)) => {
+                self.file = file;
+                self.length = length;
+                self.segments.push(tally.size());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not begin a new segment of the write-ahead log; the present one grows on");
+                let _ = self.disk.remove(&segment_path(&self.dir, tally.size()));
+            }
+        }
+    }
+
+    /// The first index of the segment that is being written.
+    pub(crate) fn active_first(&self) -> u64 {
+        self.segments.last().copied().unwrap_or(0)
+    }
+
+    /// Removes every segment whose records all followers have made durable elsewhere.
+    pub(crate) fn release(&mut self, held_from: u64) {
+        while let [first, next, ..] = self.segments.as_slice() {
+            if *next > held_from {
+                break;
+            }
+            if let Err(error) = self.disk.remove(&segment_path(&self.dir, *first)) {
+                tracing::warn!(%error, first, "could not remove a segment of the write-ahead log");
+                break;
+            }
+            self.segments.remove(0);
+        }
+    }
+}
+
+fn new_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    origin: &str,
+    tally: &Tally,
+) -> io::Result<(Box<dyn AppendFile>, u64)> {
+    let mut file = disk.create(&segment_path(dir, tally.size()))?;
+    let head = encode_head(origin, tally);
+    file.append(&head)?;
+    file.sync()?;
+    Ok((file, head.len() as u64))
+}

@@ -1,0 +1,222 @@
+//! Content: what may have to be erased, and the commitments that stand for it in the leaf.
+//!
+//! `commitment = HMAC-SHA-256(key = salt, "testimony/v1/content\n" || field name || "\n" || bytes)`,
+//! where `salt = HKDF-SHA-256(seed, info = "testimony/v1/salt\n" || field name)` (RFC 5869). One random
+//! seed a record: a field is disclosed by giving its salt, and erased with all others by deleting the seed.
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+
+/// Names of content fields; those of OpenTelemetry's GenAI conventions where one exists.
+pub mod names {
+    /// The messages sent to the model, as the caller wrote them.
+    pub const INPUT: &str = "gen_ai.input.messages";
+    /// The messages that the model answered with.
+    pub const OUTPUT: &str = "gen_ai.output.messages";
+    /// The arguments of a tool call.
+    pub const ARGUMENTS: &str = "gen_ai.tool.call.arguments";
+    /// The result of a tool call.
+    pub const RESULT: &str = "gen_ai.tool.call.result";
+    /// Everything in a request body beside the messages.
+    pub const PARAMETERS: &str = "testimony.request.parameters";
+    /// A request body that could not be read as the protocol wants it.
+    pub const REQUEST_BODY: &str = "testimony.request.body";
+    /// A response body that is not an answer of the protocol (errors, garbage).
+    pub const RESPONSE_BODY: &str = "testimony.response.body";
+}
+
+/// The 32 random bytes that all salts of one record come from.
+pub type Seed = [u8; 32];
+
+/// One field of content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Its name, see [`names`].
+    pub name: String,
+    /// Its media type.
+    pub media: String,
+    /// The exact bytes that are committed to.
+    pub bytes: Vec<u8>,
+}
+
+/// The content of one record: its fields, sorted by name, and the seed of their salts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The seed of the salts.
+    pub seed: Seed,
+    /// The fields.
+    pub fields: Vec<Field>,
+}
+
+/// What a leaf says of one field of content.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Commitment {
+    /// The commitment in base64.
+    pub commitment: String,
+    /// How many bytes the field has.
+    pub bytes: u64,
+    /// Its media type.
+    pub media: String,
+}
+
+/// Content that is not what a leaf commits to, or not content at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// The stored form ends early or has bytes left over.
+    #[error("stored content is malformed at byte {0}")]
+    Malformed(usize),
+    /// The leaf commits to other fields than the content has.
+    #[error("the leaf commits to {committed:?}, the content has {held:?}")]
+    Fields {
+        /// The fields that the leaf names.
+        committed: Vec<String>,
+        /// The fields that are there.
+        held: Vec<String>,
+    },
+    /// A field's bytes are not those that were committed to.
+    #[error("content field {0:?} does not match the commitment in its leaf")]
+    Mismatch(String),
+}
+
+/// The commitment to one field under its record's seed.
+#[must_use]
+pub fn commit(seed: &Seed, name: &str, bytes: &[u8]) -> [u8; 32] {
+    let mut salt = [0_u8; 32];
+    // 32 bytes are one block of HKDF-SHA-256, far below its limit of 255 blocks: expanding cannot fail.
+    let expanded = Hkdf::<Sha256>::new(None, seed)
+        .expand_multi_info(&[b"testimony/v1/salt\n", name.as_bytes()], &mut salt);
+    debug_assert!(expanded.is_ok());
+    keyed_hash(&salt, &[b"testimony/v1/content\n", name.as_bytes(), b"\n", bytes])
+}
+
+/// HMAC-SHA-256 over the parts, one after the other.
+pub(crate) fn keyed_hash(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    // HMAC pads a short key with zeros to the hash's block (RFC 2104, section 2).
+    let mut block = [0_u8; 64];
+    block[..32].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+impl Content {
+    /// Checks every field against what the leaf says, and that neither has more fields than the other.
+    ///
+    /// # Errors
+    /// The first field that differs.
+    pub fn check<'c>(
+        &self,
+        committed: impl ExactSizeIterator<Item = (&'c str, &'c Commitment)> + Clone,
+    ) -> Result<(), ContentError> {
+        if committed.len() != self.fields.len() {
+            return Err(self.other_fields(committed));
+        }
+        for ((name, commitment), field) in committed.clone().zip(&self.fields) {
+            if name != field.name {
+                return Err(self.other_fields(committed));
+            }
+            let expected = encode_base64(&commit(&self.seed, name, &field.bytes));
+            if expected != commitment.commitment
+                || commitment.bytes != field.bytes.len() as u64
+                || commitment.media != field.media
+            {
+                return Err(ContentError::Mismatch(name.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn other_fields<'c>(&self, committed: impl Iterator<Item = (&'c str, &'c Commitment)>) -> ContentError {
+        ContentError::Fields {
+            committed: committed.map(|(name, _)| name.to_owned()).collect(),
+            held: self.fields.iter().map(|field| field.name.clone()).collect(),
+        }
+    }
+
+    /// The stored form: seed, then for each field three length-prefixed byte strings (name, media, bytes),
+    /// lengths as 32-bit big-endian numbers.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let size = self.fields.iter().map(|f| 12 + f.name.len() + f.media.len() + f.bytes.len()).sum::<usize>();
+        let mut out = Vec::with_capacity(32 + size);
+        out.extend_from_slice(&self.seed);
+        for field in &self.fields {
+            for part in [field.name.as_bytes(), field.media.as_bytes(), &field.bytes] {
+                out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+                out.extend_from_slice(part);
+            }
+        }
+        out
+    }
+
+    /// Reads the stored form; no bytes at all are no content.
+    ///
+    /// # Errors
+    /// When a length does not fit what is there.
+    pub fn decode(stored: &[u8]) -> Result<Option<Self>, ContentError> {
+        if stored.is_empty() {
+            return Ok(None);
+        }
+        let malformed = |rest: &[u8]| ContentError::Malformed(stored.len() - rest.len());
+        let (seed, mut rest) = stored.split_first_chunk::<32>().ok_or(ContentError::Malformed(0))?;
+        let mut fields = Vec::new();
+        while !rest.is_empty() {
+            let mut part = || -> Option<&[u8]> {
+                let (length, after) = rest.split_first_chunk::<4>()?;
+                let (part, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+                rest = after;
+                Some(part)
+            };
+            let parts = (|| Some((part()?, part()?, part()?)))();
+            let (name, media, bytes) = parts.ok_or_else(|| malformed(rest))?;
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| malformed(rest));
+            fields.push(Field { name: text(name)?, media: text(media)?, bytes: bytes.to_vec() });
+        }
+        Ok(Some(Self { seed: *seed, fields }))
+    }
+
+    /// The bytes of a field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+pub(crate) fn encode_base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Computed with Python's `hmac` and `hashlib` (see docs/format.md); append-only.
+    #[test]
+    fn the_commitment_is_what_the_format_says() {
+        let seed: Seed = std::array::from_fn(|n| u8::try_from(n).unwrap());
+        assert_eq!(
+            encode_base64(&commit(&seed, names::INPUT, b"[]")),
+            "rIg9JFDFeENyenKSzLcsUtRD2JMlNbLTKovac1aisPw="
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn stored_content_reads_back(seed in any::<Seed>(), fields in prop::collection::vec(("[a-z.]{0,9}", "[a-z/]{0,9}", any::<Vec<u8>>()), 0..4)) {
+            let fields = fields.into_iter().map(|(name, media, bytes)| Field { name, media, bytes }).collect();
+            let content = Content { seed, fields };
+            prop_assert_eq!(Content::decode(&content.encode()).unwrap(), Some(content));
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes in any::<Vec<u8>>()) {
+            let _ = Content::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The engine: follows the ledger, seals segments, answers queries.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use datafusion::object_store::local::LocalFileSystem;
+use datafusion::prelude::{DataFrame, col, lit};
+use futures_util::StreamExt as _;
+use ledger::{Batch, FollowError, Follower, Ledger};
+use record::Timestamp;
+use world::World;
+
+use crate::answer::Answer;
+use crate::columns::VISIBLE_SCHEMA;
+use crate::language::{QueryError, compile, parse};
+use crate::live::Live;
+use crate::segment::{self, Segment};
+use crate::sql::{Sessions, SqlError, invalid};
+use crate::story;
+use crate::table::{RecordsTable, Snapshot};
+
+/// The name under which this follower holds the write-ahead log.
+const NAME: &str = "search";
+/// A segment is sealed once it has this many rows …
+const SEGMENT_ROWS: usize = 131_072;
+/// … or this many bytes of leaves and content.
+const SEGMENT_BYTES: usize = 64 << 20;
+/// How often the background thread looks whether there is something to seal. Queries do not wait for it: they
+/// read up to the durable point themselves.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The stack on which queries are planned: nested SQL recurses.
+const STACK_BYTES: usize = 16 << 20;
+
+/// How much one query may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most rows that are given out.
+    pub rows_max: usize,
+    /// The most bytes of rows that are given out.
+    pub bytes_max: usize,
+    /// The longest that it may run.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { rows_max: 10_000, bytes_max: 64 << 20, deadline: Duration::from_secs(30) }
+    }
+}
+
+/// Why there is no engine, or no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The folder of segments cannot be used.
+    #[error("could not use {0}")]
+    Io(PathBuf, #[source] std::io::Error),
+    /// Older records could not be read back.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The query is wrong.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The statement is wrong.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// It ran longer than it may.
+    #[error("the query ran longer than {0} s and was ended: narrow it down by time, or ask for fewer columns")]
+    Deadline(u64),
+    /// It failed while it ran.
+    #[error("the query failed: {0}")]
+    Failed(String),
+}
+
+/// A search: a query in the query language and what to give out of what it finds, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// The query.
+    pub query: String,
+    /// Only records from this moment on, in the query language's terms (`7d`).
+    pub since: Option<String>,
+    /// Only records before this moment.
+    pub until: Option<String>,
+}
+
+/// Everything that can be searched. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    world: World,
+    dir: PathBuf,
+    origin: String,
+    state: Mutex<State>,
+    sessions: Sessions,
+    pool: tokio::runtime::Handle,
+    background: Mutex<Option<Background>>,
+}
+
+struct State {
+    segments: Vec<Segment>,
+    live: Live,
+    /// Reads the ledger up to its durable point; none for a log that is not growing.
+    follower: Option<Follower>,
+}
+
+struct Background {
+    /// Ended by hand, since a runtime must not be dropped where blocking is not allowed.
+    pool: tokio::runtime::Runtime,
+    /// The thread that seals, and what ends it when it is dropped.
+    sealing: Option<(SyncSender<()>, JoinHandle<()>)>,
+}
+
+impl State {
+    fn pull(&mut self) -> Result<(), FollowError> {
+        while let Some(portion) = self.follower.as_mut().map_or(Ok(None), Follower::try_next)? {
+            self.live.push(portion.batch().clone(), portion.from());
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// An engine over a log that is being written. It seals segments as the log grows.
+    ///
+    /// # Errors
+    /// When the folder of segments cannot be used.
+    pub fn follow(world: &World, data: &Path, ledger: &Ledger) -> Result<Self, EngineError> {
+        let engine = Self::open(world, data, ledger.origin())?;
+        let first = engine.lock().live.first();
+        ledger.hold(NAME, first);
+        engine.lock().follower = Some(ledger.follow(first));
+        let (stop, stopped) = sync_channel(1);
+        let (worker, log) = (engine.clone(), ledger.clone());
+        let thread = std::thread::Builder::new().name("search".into()).spawn(move || {
+            while matches!(stopped.recv_timeout(LOOK_EVERY), Err(RecvTimeoutError::Timeout)) {
+                worker.look(&log);
+            }
+        });
+        let thread = thread.map_err(|error| EngineError::Io(data.to_owned(), error))?;
+        if let Some(background) = engine.background().as_mut() {
+            background.sealing = Some((stop, thread));
+        }
+        Ok(engine)
+    }
+
+    /// An engine over a stopped log: the segments on disk, and the batches of the write-ahead log after them.
+    ///
+    /// # Errors
+    /// When the folder of segments cannot be used.
+    pub fn of_stopped(world: &World, data: &Path, origin: &str, batches: Vec<Batch>) -> Result<Self, EngineError> {
+        let engine = Self::open(world, data, origin)?;
+        {
+            let mut state = engine.lock();
+            for batch in batches {
+                let from = state.live.end().max(batch.first());
+                if from < batch.end() {
+                    state.live.push(Arc::new(batch), from);
+                }
+            }
+        }
+        Ok(engine)
+    }
+
+    fn open(world: &World, data: &Path, origin: &str) -> Result<Self, EngineError> {
+        let dir = data.join("segments");
+        let io = |error| EngineError::Io(dir.clone(), error);
+        world.disk.create_dirs(&dir).map_err(io)?;
+        let segments = segment::list(world.disk.as_ref(), &dir).map_err(io)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let store = LocalFileSystem::new_with_prefix(&dir).map_err(|error| io(std::io::Error::other(error)))?;
+        let pool = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(io)?;
+        let live = Live::from(segments.last().map_or(0, |segment| segment.end));
+        Ok(Self(Arc::new(Inner {
+            world: world.clone(),
+            origin: origin.to_owned(),
+            state: Mutex::new(State { segments, live, follower: None }),
+            sessions: Sessions::new(Arc::new(store), threads)?,
+            pool: pool.handle().clone(),
+            background: Mutex::new(Some(Background { pool, sealing: None })),
+            dir,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn background(&self) -> MutexGuard<'_, Option<Background>> {
+        self.0.background.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the background thread and the queries. What is not sealed is in the write-ahead log. Blocks.
+    pub fn close(&self) {
+        let Some(Background { pool, sealing }) = self.background().take() else { return };
+        if let Some((stop, thread)) = sealing {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the search thread panicked");
+            }
+        }
+        pool.shutdown_background();
+    }
+
+    /// Takes in what is durable, and seals what is due.
+    fn look(&self, ledger: &Ledger) {
+        let due = {
+            let mut state = self.lock();
+            if let Err(error) = state.pull() {
+                tracing::error!(%error, "search cannot follow the log");
+                return;
+            }
+            (state.live.first(), state.live.due(SEGMENT_ROWS, SEGMENT_BYTES))
+        };
+        let (first, chunks) = due;
+        if chunks.is_empty() {
+            return;
+        }
+        // Without the lock: queries go on meanwhile.
+        match segment::seal(self.0.world.disk.as_ref(), &self.0.dir, &self.0.origin, first, &chunks) {
+            Ok(segment) => {
+                let end = segment.end;
+                {
+                    let mut state = self.lock();
+                    state.segments.push(segment);
+                    state.live.forget_before(end);
+                }
+                ledger.hold(NAME, end);
+            }
+            Err(error) => tracing::warn!(%error, "could not seal a segment; trying again"),
+        }
+    }
+
+    /// What is searchable now: everything that is durable now.
+    fn snapshot(&self) -> Result<Snapshot, EngineError> {
+        let mut state = self.lock();
+        state.pull()?;
+        Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows() })
+    }
+
+    /// Runs a SELECT or EXPLAIN over the views `records` and `calls`.
+    ///
+    /// # Errors
+    /// When the statement is wrong, not a query, or exceeds its limits.
+    pub async fn sql(&self, statement: String, limits: Limits) -> Result<Answer, EngineError> {
+        let engine = self.clone();
+        self.run(limits, async move {
+            let snapshot = engine.snapshot()?;
+            let frame = engine.0.sessions.plan(&statement, snapshot).await?;
+            collect(frame, limits).await
+        })
+        .await
+    }
+
+    /// Finds records, newest first.
+    ///
+    /// # Errors
+    /// When the query is wrong or exceeds its limits.
+    pub async fn search(&self, search: Search, limits: Limits) -> Result<Answer, EngineError> {
+        let engine = self.clone();
+        let filter = self.filter(&search)?;
+        self.run(limits, async move {
+            let session = engine.0.sessions.session(RecordsTable::visible(engine.snapshot()?))?;
+            let newest_first = vec![col("time").sort(false, false), col("log_index").sort(false, false)];
+            let frame = session.table("records").await.map_err(invalid)?.filter(filter).map_err(invalid)?;
+            let frame = frame.sort(newest_first).map_err(invalid)?;
+            // One more than asked for tells whether there were more.
+            collect(frame.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?, limits).await
+        })
+        .await
+    }
+
+    /// Every record with an identifier, or of the call with that identifier, with all content, in the order of the log, each
+    /// as a JSON object.
+    ///
+    /// # Errors
+    /// When it exceeds its limits.
+    pub async fn story(&self, id: String, limits: Limits) -> Result<Vec<serde_json::Value>, EngineError> {
+        let engine = self.clone();
+        self.run(limits, async move {
+            let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
+            let wanted = col("call_id").eq(lit(id.clone())).or(col("id").eq(lit(id)));
+            let frame = session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?;
+            let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
+            story::write(&collect(frame.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await?)
+        })
+        .await
+    }
+
+    /// Compiles a search's query and time bounds as of now.
+    pub(crate) fn filter(&self, search: &Search) -> Result<datafusion::logical_expr::Expr, EngineError> {
+        let now = Timestamp::from_micros(self.0.world.clock.now_micros());
+        let bounds = [("since", &search.since), ("until", &search.until)];
+        let mut filter = compile(&search.query, &parse(&search.query)?, now)?;
+        for (name, value) in bounds {
+            if let Some(value) = value {
+                let bound = format!("{name}:\"{value}\"");
+                filter = filter.and(compile(&bound, &parse(&bound)?, now)?);
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Runs a query on the query threads; it ends when it is done, when its time is up, or when nobody waits any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        limits: Limits,
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let task = self.0.pool.spawn(work);
+        let _ends_with_us = AbortOnDrop(task.abort_handle());
+        match tokio::time::timeout(limits.deadline, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(EngineError::Failed(error.to_string())),
+            Err(_) => Err(EngineError::Deadline(limits.deadline.as_secs())),
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Collects rows until the query ends or a limit is reached.
+async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, EngineError> {
+    let failed = |error: datafusion::error::DataFusionError| EngineError::Failed(invalid(error).to_string());
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let mut stream = frame.execute_stream().await.map_err(failed)?;
+    let (mut batches, mut rows, mut bytes, mut truncated) = (Vec::new(), 0, 0, false);
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(failed)?;
+        let room = limits.rows_max - rows;
+        truncated = batch.num_rows() > room;
+        let batch = batch.slice(0, batch.num_rows().min(room));
+        rows += batch.num_rows();
+        bytes += batch.get_array_memory_size();
+        truncated |= bytes > limits.bytes_max;
+        batches.push(batch);
+        if truncated {
+            break;
+        }
+    }
+    Ok(Answer { schema, batches, truncated })
+}
+
+/// The names of the columns that can be searched.
+#[must_use]
+pub fn column_names() -> Vec<String> {
+    VISIBLE_SCHEMA.fields().iter().map(|field| field.name().clone()).collect()
+}

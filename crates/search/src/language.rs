@@ -1,0 +1,84 @@
+//! The query language: what people know from Datadog, Kibana and Grafana.
+//!
+//! ```text
+//! model:gemma* env:staging (outcome:failed OR status:>=500) -user:alice since:7d "refund policy"
+//! ```
+//!
+//! `field:value` with the columns of the table, their aliases, or any attribute's name; `*` in a value stands for anything, and
+//! `field:*` for "is there"; `>=`, `>`, `<=`, `<` and `[a TO b]`; `since:` and `until:`; `AND`, `OR`, `NOT`, `-`, parentheses,
+//! and `AND` where nothing is written. Text without a field is looked for in the content.
+
+mod compile;
+mod parse;
+
+use std::fmt;
+
+pub(crate) use compile::compile;
+pub(crate) use parse::parse;
+
+/// Where in a query something is: byte offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// What is wrong with a query, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryError {
+    /// The query.
+    pub query: String,
+    /// Where in it.
+    pub span: Span,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl std::error::Error for QueryError {}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.query.get(..self.span.start).unwrap_or_default().chars().count();
+        let marked = self.query.get(self.span.start..self.span.end).unwrap_or_default().chars().count();
+        write!(f, "{}\n  {}\n  {}{}", self.what, self.query, " ".repeat(before), "^".repeat(marked.max(1)))
+    }
+}
+
+/// A query, taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Query {
+    /// Everything.
+    All,
+    And(Vec<Query>),
+    Or(Vec<Query>),
+    Not(Box<Query>),
+    /// A condition on a field.
+    Field { name: String, name_span: Span, condition: Condition, span: Span },
+    /// Text that the content has.
+    Text(String),
+}
+
+/// What a field is held against.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Condition {
+    /// It is there.
+    Exists,
+    /// It is this.
+    Is(String),
+    /// It is like this, `*` standing for anything; each part between stars.
+    Like(Vec<String>),
+    /// It compares like this.
+    Compare(Comparison, String),
+    /// It lies between two bounds, both included.
+    Between(String, String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}

@@ -1,0 +1,43 @@
+//! # search: ask the log
+//!
+//! A follower of the ledger. Records are searchable as soon as they are durable: the unsealed tail is an Arrow buffer in
+//! memory ([`live`](self)), everything before it lies in immutable Parquet segments, and one table joins both for
+//! every query. Nothing here is the only copy of a leaf; the segments are where content lives once the
+//! write-ahead log has let it go.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `columns` | the columns of a record: name, type, and where each comes from |
+//! | `rows` | entries of the ledger to Arrow rows |
+//! | `live` | the unsealed tail |
+//! | `segment` | Parquet segments: writing, listing, reading back |
+//! | `table` | the table over both |
+//! | `language` | the query language: `model:gemma* since:7d "refund"` |
+//! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
+//! | `answer` | results as JSON, JSON lines, CSV |
+//! | `engine` | [`Engine`]: everything put together |
+//! | `story` | single records with all their content |
+//! | `tail` | rows as they become durable, filtered |
+//! | `check` | segments against the leaves they were made from |
+//!
+//! This is the only crate with DataFusion. It never writes to the ledger.
+
+mod answer;
+mod check;
+mod columns;
+mod engine;
+mod language;
+mod live;
+mod rows;
+mod segment;
+mod sql;
+mod story;
+mod table;
+mod tail;
+
+pub use answer::{Answer, Format, UnknownFormat};
+pub use check::{BundleReader, SegmentFinding, check_segments};
+pub use engine::{Engine, EngineError, Limits, Search, column_names};
+pub use language::{QueryError, Span};
+pub use sql::SqlError;
+pub use tail::{Tail, TailRow};

@@ -1,0 +1,110 @@
+//! The unsealed tail in memory.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use ledger::Batch;
+
+use crate::rows;
+
+/// Entries wait as they are until there are this many: then they become an Arrow chunk for good. A query turns what
+/// still waits into rows for itself, which is bounded by the same number.
+const CHUNK_ROWS: usize = 1_024;
+
+/// Rows that lie together, up to an index.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    pub(crate) end: u64,
+    pub(crate) rows: RecordBatch,
+    bytes: usize,
+}
+
+/// Everything durable that is in no segment yet.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    first: u64,
+    next: u64,
+    chunks: Vec<Chunk>,
+    /// Batches that are not rows yet, each with the index it begins at for us.
+    waiting: Vec<(Arc<Batch>, u64)>,
+    waiting_rows: usize,
+    /// What the last query made of `waiting`.
+    made: Option<RecordBatch>,
+}
+
+impl Live {
+    /// An empty tail that begins at an index.
+    pub(crate) fn from(first: u64) -> Self {
+        Self { first, next: first, ..Self::default() }
+    }
+
+    /// The index of its first record.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// One past the index of its last record.
+    pub(crate) const fn end(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes in the entries of a batch from an index on.
+    pub(crate) fn push(&mut self, batch: Arc<Batch>, from: u64) {
+        self.next = batch.end();
+        self.waiting_rows += usize::try_from(batch.end() - from).unwrap_or(usize::MAX);
+        self.waiting.push((batch, from));
+        self.made = None;
+        if self.waiting_rows >= CHUNK_ROWS {
+            let rows = self.make_rows();
+            let bytes = self.waiting.drain(..).map(|(batch, _)| batch.memory_bytes()).sum();
+            self.chunks.push(Chunk { end: self.next, rows, bytes });
+            self.waiting_rows = 0;
+        }
+    }
+
+    fn make_rows(&self) -> RecordBatch {
+        let mut read = Vec::with_capacity(self.waiting_rows);
+        for (batch, from) in &self.waiting {
+            for entry in batch.entries_from(*from) {
+                match rows::read_row(entry.index, entry.leaf, entry.content) {
+                    Ok(row) => read.push(row),
+                    Err(error) => tracing::error!(%error, "a record cannot be searched"),
+                }
+            }
+        }
+        rows::build(&read).unwrap_or_else(|error| {
+            tracing::error!(%error, first = self.first, "records cannot be searched");
+            RecordBatch::new_empty(crate::columns::SCHEMA.clone())
+        })
+    }
+
+    /// All rows, up to the last record pushed.
+    pub(crate) fn rows(&mut self) -> Vec<RecordBatch> {
+        let mut all: Vec<RecordBatch> = self.chunks.iter().map(|chunk| chunk.rows.clone()).collect();
+        if self.waiting_rows > 0 {
+            let made = self.made.take().unwrap_or_else(|| self.make_rows());
+            all.push(made.clone());
+            self.made = Some(made);
+        }
+        all
+    }
+
+    /// The chunks to seal, once they have as many rows or bytes as a segment should; else none.
+    pub(crate) fn due(&self, rows_max: usize, bytes_max: usize) -> Vec<Chunk> {
+        let (mut rows, mut bytes) = (0, 0);
+        for (nth, chunk) in self.chunks.iter().enumerate() {
+            rows += chunk.rows.num_rows();
+            bytes += chunk.bytes;
+            if rows >= rows_max || bytes >= bytes_max {
+                return self.chunks.iter().take(nth + 1).cloned().collect();
+            }
+        }
+        Vec::new()
+    }
+
+    /// Lets go of everything before an index: it is in a segment now.
+    pub(crate) fn forget_before(&mut self, end: u64) {
+        self.chunks.retain(|chunk| chunk.end > end);
+        self.first = end;
+    }
+}

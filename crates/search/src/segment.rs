@@ -1,0 +1,145 @@
+//! Parquet segments: immutable, each with its SHA-256 beside it.
+//!
+//! `segments/<origin>/<yyyy-mm-dd>/<first>-<last>.parquet` and the same name with `.sha256`, as `sha256sum` writes it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::{concat_batches, lexsort_to_indices, take_record_batch, SortColumn};
+use datafusion::arrow::error::ArrowError;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::parquet::schema::types::ColumnPath;
+use sha2::{Digest as _, Sha256};
+use world::Disk;
+
+use crate::columns::SCHEMA;
+use crate::live::Chunk;
+
+const ROW_GROUP_ROWS: usize = 131_072;
+const PAGE_ROWS: usize = 8_192;
+/// Columns that are looked up by exact value and are all but unique.
+const BLOOM_COLUMNS: [&str; 5] = ["id", "call_id", "trace_id", "actor_id", "conversation_id"];
+/// Columns whose values hardly repeat: a dictionary would only be built to be thrown away.
+const PLAIN_COLUMNS: [&str; 9] =
+    ["id", "call_id", "span_id", "log_index", "seq", "content_seed", "other_content", "input", "output"];
+
+/// A sealed segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// Its path below `segments/`.
+    pub(crate) path: String,
+    pub(crate) first: u64,
+    /// One past the index of its last record.
+    pub(crate) end: u64,
+    /// Its size in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// Why a segment could not be written. The records stay in the live buffer and in the write-ahead log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("the rows could not be put together: {0}")]
+    Arrow(#[from] ArrowError),
+    #[error("the rows could not be encoded: {0}")]
+    Parquet(#[from] ParquetError),
+    #[error("could not write {0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+}
+
+/// The folder of a log's segments: everything that is not fit for a file name everywhere becomes `_`.
+fn origin_folder(origin: &str) -> String {
+    origin.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }).collect()
+}
+
+fn properties() -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by(concat!("testimony ", env!("CARGO_PKG_VERSION")).to_owned());
+    for column in BLOOM_COLUMNS {
+        properties = properties.set_column_bloom_filter_enabled(ColumnPath::from(column), true);
+    }
+    for column in PLAIN_COLUMNS {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
+    }
+    properties.build()
+}
+
+/// Rows in the order of a segment: by time, then by index.
+pub(crate) fn sorted(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let column = |name: &str| {
+        let values = rows.column_by_name(name).cloned();
+        values.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
+    };
+    let key = |name: &str| Ok::<_, ArrowError>(SortColumn { values: column(name)?, options: None });
+    take_record_batch(rows, &lexsort_to_indices(&[key("time")?, key("log_index")?], None)?)
+}
+
+/// Writes a segment durably.
+pub(crate) fn seal(disk: &dyn Disk, dir: &Path, origin: &str, first: u64, chunks: &[Chunk]) -> Result<Segment, SealError> {
+    let end = chunks.last().map_or(first, |chunk| chunk.end);
+    let rows = concat_batches(&SCHEMA, chunks.iter().map(|chunk| &chunk.rows))?;
+    let day = received_day(&rows);
+    let rows = sorted(&rows)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), SCHEMA.clone(), Some(properties()))?;
+    writer.write(&rows)?;
+    let bytes = writer.into_inner()?;
+    let name = format!("{first:012}-{:012}.parquet", end.saturating_sub(1));
+    let path = format!("{}/{day}/{name}", origin_folder(origin));
+    let file = dir.join(&path);
+    let failed = |error| SealError::Io(file.clone(), error);
+    disk.create_dirs(file.parent().unwrap_or(dir)).map_err(failed)?;
+    // The digest first: a segment that is there has one.
+    disk.replace_durably(&digest_path(&file), format!("{}  {name}\n", digest(&bytes)).as_bytes()).map_err(failed)?;
+    disk.replace_durably(&file, &bytes).map_err(failed)?;
+    Ok(Segment { path, first, end, bytes: bytes.len() as u64 })
+}
+
+/// The day on which the first row was received, in UTC.
+fn received_day(rows: &RecordBatch) -> String {
+    use datafusion::arrow::array::AsArray as _;
+    use datafusion::arrow::datatypes::TimestampMicrosecondType;
+    let micros = rows
+        .column_by_name("received")
+        .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+        .and_then(|times| times.values().first().copied());
+    let text = record::Timestamp::from_micros(micros.unwrap_or(0)).to_string();
+    text.split('T').next().unwrap_or_default().to_owned()
+}
+
+/// The SHA-256 of a file's bytes in hex.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn digest_path(file: &Path) -> PathBuf {
+    file.with_extension("parquet.sha256")
+}
+
+/// The segments below a directory, in the order of the log.
+pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for origin in disk.list(dir)? {
+        for day in disk.list(&dir.join(&origin))? {
+            let folder = dir.join(&origin).join(&day);
+            for name in disk.list(&folder)? {
+                let Some((first, last)) = parse_name(&name) else { continue };
+                let bytes = disk.length(&folder.join(&name))?;
+                segments.push(Segment { path: format!("{origin}/{day}/{name}"), first, end: last + 1, bytes });
+            }
+        }
+    }
+    segments.sort_by_key(|segment| segment.first);
+    Ok(segments)
+}
+
+fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (first, last) = name.strip_suffix(".parquet")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
+}

@@ -1,0 +1,196 @@
+//! SQL from a caller: read-only, bounded, over the views `records` and `calls`.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::object_store::ObjectStore;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast::{Statement, Visit, Visitor};
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+
+use crate::table::{RecordsTable, STORE_URL, Snapshot};
+
+/// The longest statement, in bytes.
+const SQL_BYTES_MAX: usize = 65_536;
+/// The deepest nesting.
+const SQL_DEPTH_MAX: usize = 50;
+/// What all queries together may hold in memory.
+const MEMORY_BYTES_MAX: usize = 512 << 20;
+const BATCH_ROWS: usize = 8_192;
+
+/// Why a statement was not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SqlError {
+    /// It is longer than a statement may be.
+    #[error("the statement has {0} bytes; {SQL_BYTES_MAX} are allowed")]
+    TooLong(usize),
+    /// It is nested deeper than a statement may be.
+    #[error("the statement is nested deeper than {SQL_DEPTH_MAX} levels")]
+    TooDeep,
+    /// It is not one statement.
+    #[error("one statement at a time: found {0}")]
+    Count(usize),
+    /// It would change something, or is of a kind that is not offered.
+    #[error("only SELECT and EXPLAIN are allowed here: the log cannot be changed, and nothing else needs to be")]
+    NotAQuery,
+    /// It is not SQL, or names something that is not there.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// `calls`: one row a call, request and response side by side.
+const CALLS_VIEW: &str = "
+SELECT q.call_id, q.time, q.actor_id, q.actor_type, q.actor_auth, q.actor_ip, q.service, q.environment, q.host,
+       q.operation, q.model, p.response_model, q.upstream, q.stream, q.temperature, q.top_p, q.max_tokens,
+       q.decision, q.reasons, p.outcome, p.status, p.error_type, p.finish_reasons, p.input_tokens, p.output_tokens,
+       p.duration_ms, p.first_chunk_ms, q.trace_id, q.conversation_id, q.input, p.output,
+       q.attributes AS request_attributes, p.attributes AS response_attributes,
+       q.log_index AS request_index, p.log_index AS response_index, q.id AS request_id, p.id AS response_id
+FROM records q LEFT JOIN records p ON p.call_id = q.call_id AND p.kind = 'inference.response'
+WHERE q.kind = 'inference.request'";
+
+/// What every query's session is made from.
+pub(crate) struct Sessions {
+    runtime: Arc<RuntimeEnv>,
+    config: SessionConfig,
+}
+
+impl Sessions {
+    pub(crate) fn new(segments: Arc<dyn ObjectStore>, threads: usize) -> Result<Self, SqlError> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(MEMORY_BYTES_MAX)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(invalid)?;
+        let url = STORE_URL.parse().map_err(|_| SqlError::Invalid(STORE_URL.to_owned()))?;
+        runtime.register_object_store(&url, segments);
+        let mut config = SessionConfig::new()
+            .with_target_partitions(threads)
+            .with_batch_size(BATCH_ROWS)
+            .with_information_schema(true);
+        let options = config.options_mut();
+        options.execution.parquet.pushdown_filters = true;
+        options.execution.parquet.reorder_filters = true;
+        Ok(Self { runtime, config })
+    }
+
+    /// A session in which there is nothing but a snapshot.
+    pub(crate) fn session(&self, table: RecordsTable) -> Result<SessionContext, SqlError> {
+        let session = SessionContext::new_with_config_rt(self.config.clone(), self.runtime.clone());
+        session.register_table("records", Arc::new(table)).map_err(invalid)?;
+        Ok(session)
+    }
+
+    /// Plans a caller's statement over a snapshot.
+    pub(crate) async fn plan(&self, statement: &str, snapshot: Snapshot) -> Result<DataFrame, SqlError> {
+        let parsed = parse(statement)?;
+        let session = self.session(RecordsTable::visible(snapshot))?;
+        if statement.to_ascii_lowercase().contains("calls") {
+            let view = session.sql(CALLS_VIEW).await.map_err(invalid)?.into_view();
+            session.register_table("calls", view).map_err(invalid)?;
+        }
+        let plan = session.state().statement_to_plan(parsed).await.map_err(invalid)?;
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        options.verify_plan(&plan).map_err(|_| SqlError::NotAQuery)?;
+        session.execute_logical_plan(plan).await.map_err(invalid)
+    }
+}
+
+/// The first line of what DataFusion says; the rest is for its developers.
+pub(crate) fn invalid(error: impl std::fmt::Display) -> SqlError {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    SqlError::Invalid(line.trim_start_matches("Error during planning: ").trim_start_matches("SQL error: ").to_owned())
+}
+
+/// Reads one statement and refuses all that is not a query, by its parse tree.
+fn parse(statement: &str) -> Result<DfStatement, SqlError> {
+    if statement.len() > SQL_BYTES_MAX {
+        return Err(SqlError::TooLong(statement.len()));
+    }
+    check_brackets(statement)?;
+    let mut statements = DFParserBuilder::new(statement)
+        .with_recursion_limit(SQL_DEPTH_MAX)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(invalid)?;
+    let (count, only) = (statements.len(), statements.pop_front());
+    match only {
+        Some(only) if count == 1 && is_query(&only) => Ok(only),
+        _ if count == 1 => Err(SqlError::NotAQuery),
+        _ => Err(SqlError::Count(count)),
+    }
+}
+
+fn is_query(statement: &DfStatement) -> bool {
+    match statement {
+        DfStatement::Statement(statement) => is_select(statement),
+        DfStatement::Explain(explain) => is_query(&explain.statement),
+        _ => false,
+    }
+}
+
+fn is_select(statement: &Statement) -> bool {
+    match statement {
+        Statement::Query(query) => query.visit(&mut OnlySelects).is_continue(),
+        Statement::Explain { statement, .. } => is_select(statement),
+        _ => false,
+    }
+}
+
+/// Breaks at a statement inside a query that is no query: `WITH x AS (DELETE …)`.
+struct OnlySelects;
+
+impl Visitor for OnlySelects {
+    type Break = ();
+
+    fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
+        if is_select(statement) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// Counts open brackets before the parser recurses into them.
+fn check_brackets(statement: &str) -> Result<(), SqlError> {
+    let tokens = Tokenizer::new(&GenericDialect {}, statement).tokenize().map_err(invalid)?;
+    let mut depth = 0_usize;
+    for token in tokens {
+        match token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > SQL_DEPTH_MAX {
+            return Err(SqlError::TooDeep);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_queries_pass_the_parse_tree() {
+        for good in ["SELECT 1", "select * from records limit 1", "EXPLAIN SELECT 1", "WITH x AS (SELECT 1) SELECT * FROM x", "VALUES (1)"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "DELETE FROM records", "INSERT INTO records VALUES (1)", "CREATE TABLE x AS SELECT 1", "DROP TABLE records",
+            "COPY records TO 'x.csv'", "SET x = 1", "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
+            "UPDATE records SET id = ''", "EXPLAIN DELETE FROM records", "TRUNCATE records",
+        ] {
+            assert_eq!(parse(bad).unwrap_err(), SqlError::NotAQuery, "{bad}");
+        }
+        assert_eq!(parse("SELECT 1; SELECT 2").unwrap_err(), SqlError::Count(2));
+        assert_eq!(parse("").unwrap_err(), SqlError::Count(0));
+        assert_eq!(parse(&"x".repeat(SQL_BYTES_MAX + 1)).unwrap_err(), SqlError::TooLong(SQL_BYTES_MAX + 1));
+        assert_eq!(parse(&format!("SELECT {}1{}", "(".repeat(51), ")".repeat(51))).unwrap_err(), SqlError::TooDeep);
+    }
+}

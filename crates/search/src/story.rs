@@ -1,0 +1,38 @@
+//! Single records with all their content, for reading.
+
+use datafusion::arrow::array::{Array as _, AsArray as _};
+use record::{Content, Seed};
+use serde_json::{Map, Value};
+
+use crate::answer::{Answer, json_lines};
+use crate::columns::VISIBLE;
+use crate::engine::EngineError;
+
+/// Every row as a JSON object: its columns, and under `content` the fields of content that no column shows.
+pub(crate) fn write(answer: &Answer) -> Result<Vec<Value>, EngineError> {
+    let failed = |error: &dyn std::fmt::Display| EngineError::Failed(error.to_string());
+    let mut records = Vec::new();
+    for batch in &answer.batches {
+        let visible = batch.project(&(0..VISIBLE).collect::<Vec<_>>()).map_err(|error| failed(&error))?;
+        let lines = json_lines(&[visible]).map_err(|error| failed(&error))?;
+        let others = batch.column_by_name("other_content").and_then(|column| column.as_binary_view_opt());
+        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        for (row, line) in lines.enumerate() {
+            let mut record: Map<String, Value> = serde_json::from_slice(line).map_err(|error| failed(&error))?;
+            let stored = others.filter(|others| others.is_valid(row)).map(|others| others.value(row));
+            if let Some(content) = stored.and_then(other_content) {
+                record.insert("content".into(), Value::Object(content));
+            }
+            records.push(Value::Object(record));
+        }
+    }
+    Ok(records)
+}
+
+/// Fields by name. Bytes that are no text are shown with replacement characters; the bytes themselves stay in the segment.
+fn other_content(stored: &[u8]) -> Option<Map<String, Value>> {
+    let no_seed: Seed = [0; 32];
+    let content = Content::decode(&[no_seed.as_slice(), stored].concat()).ok()??;
+    let text = |bytes: &[u8]| Value::String(String::from_utf8_lossy(bytes).into_owned());
+    Some(content.fields.iter().map(|field| (field.name.clone(), text(&field.bytes))).collect())
+}

@@ -1,0 +1,26 @@
+//! # server: the HTTP surface
+//!
+//! Two listeners, one accept loop ([`serve`]) with the limits that every listener has from its first day. The models'
+//! listener hands requests to the [`gateway`]; the main listener has the routes of [`Api`]. A handler here takes
+//! things out of a request, calls one method, and wraps what comes back: nothing is decided in this crate.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `listen` | the accept loop: connections, time-outs, graceful stop |
+//! | `hosts` | which names this server answers to (DNS rebinding) |
+//! | `api` | the routes of the main listener |
+//! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
+//! | `tail` | `/api/v1/tail`: server-sent events |
+//! | `problem` | errors as RFC 9457 says them |
+
+mod api;
+mod hosts;
+mod listen;
+mod log_files;
+mod problem;
+mod tail;
+
+pub use api::{Api, ApiSurface, Build, ROUTES};
+pub use hosts::AllowedHosts;
+pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
+pub use problem::Problem;

@@ -1,0 +1,62 @@
+//! Errors of the main listener (RFC 9457, problem details).
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use search::{EngineError, SqlError};
+use serde_json::json;
+
+/// An error as a client gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    /// A status, a word for programs and a sentence for people.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into() }
+    }
+
+    /// There is no such thing.
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Json(json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        }));
+        let mut response = (self.status, body).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        let (status, code) = match &error {
+            EngineError::Query(_) => (StatusCode::BAD_REQUEST, "query"),
+            EngineError::Sql(SqlError::NotAQuery) => (StatusCode::FORBIDDEN, "not_a_query"),
+            EngineError::Sql(_) => (StatusCode::BAD_REQUEST, "sql"),
+            EngineError::Deadline(_) => (StatusCode::REQUEST_TIMEOUT, "deadline"),
+            EngineError::Failed(_) => (StatusCode::UNPROCESSABLE_ENTITY, "query_failed"),
+            EngineError::Io(..) | EngineError::Follow(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unavailable"),
+        };
+        if status.is_server_error() {
+            tracing::error!(%error, "a query could not be answered");
+        }
+        Self::new(status, code, error.to_string())
+    }
+}
