@@ -40,6 +40,8 @@ pub struct ListenLimits {
     pub header_read: Duration,
     /// The largest head of a request, in bytes.
     pub header_bytes_max: usize,
+    /// How long open connections may take to end once the listener is stopped.
+    pub close_grace: Duration,
 }
 
 impl Default for ListenLimits {
@@ -49,12 +51,11 @@ impl Default for ListenLimits {
             connections_per_peer_max: 2_048,
             header_read: Duration::from_secs(10),
             header_bytes_max: 32 << 10,
+            close_grace: Duration::from_secs(1),
         }
     }
 }
 
-/// How long open connections may take to end after the last answer has been given.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// After a failed accept (no more file descriptors) the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Concurrent requests on one HTTP/2 connection.
@@ -99,7 +100,7 @@ pub async fn serve<S: Surface>(
         });
     }
     drop(listener);
-    if tokio::time::timeout(CLOSE_GRACE, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits.close_grace, graceful.shutdown()).await.is_err() {
         tracing::info!("connections were still open and have been closed");
     }
 }

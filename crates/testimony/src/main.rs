@@ -1,2 +1,81 @@
-//! .
-fn main(){}
+//! The signed, searchable record of what language models say and do. This file is the table of contents.
+
+mod client;
+mod commands;
+mod config;
+mod output;
+mod story;
+mod terminal;
+mod verification;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{demo, search, serve, show, sql, tail, verify};
+
+/// The signed, searchable record of what language models say and do.
+#[derive(Parser)]
+#[command(name = "testimony", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 good, 1 error, 2 usage, 3 verification failed, 4 not found.\n\
+    Start with:  testimony demo   or   testimony serve --upstream http://127.0.0.1:11434/v1";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Record every call: a gateway in front of a model server, and everything around it
+    Serve(serve::Arguments),
+    /// See it work: no configuration, nothing else running
+    Demo(demo::Arguments),
+    /// Find records: testimony search 'model:gemma* "refund"' --since 7d
+    Search(search::Arguments),
+    /// Ask in SQL over the views `records` and `calls`
+    Sql(sql::Arguments),
+    /// The whole story of one call on one screen
+    Show(show::Arguments),
+    /// Watch records as they become durable
+    Tail(tail::Arguments),
+    /// Check everything there is to check; exit code 3 when something is wrong
+    Verify(verify::Arguments),
+    /// Run the scripted model server of the demonstration, for tests and benchmarks
+    #[command(hide = true)]
+    ScriptedModel(commands::scripted_model::Arguments),
+}
+
+/// How a command ended, when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    VerificationFailed,
+    NotFound,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    terminal::start_logging();
+    // Before anything can open a TLS connection; an error means that one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let result = match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Search(arguments) => search::run(arguments),
+        Command::Sql(arguments) => sql::run(arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::ScriptedModel(arguments) => commands::scripted_model::run(arguments),
+    };
+    match result {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::VerificationFailed) => ExitCode::from(3),
+        Ok(Verdict::NotFound) => ExitCode::from(4),
+        Err(error) => {
+            terminal::print_error(&error);
+            ExitCode::from(if error.is::<config::ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
