@@ -1,0 +1,167 @@
+//! Asking: a running server, or the directory of a stopped one. Both answer through the same routes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use clap::Args;
+use http::header::CONTENT_TYPE;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt as _;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use ledger::Archive;
+use search::Engine;
+use server::{Api, Build};
+use tower::ServiceExt as _;
+use world::World;
+
+/// Which log is meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// The running server to ask
+    #[arg(long, value_name = "URL", env = "TESTIMONY_SERVER", default_value = "http://127.0.0.1:4140")]
+    server: String,
+    /// Read the directory of a stopped server instead
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// What this build is.
+pub(crate) const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION") };
+
+/// A log that can be asked.
+#[derive(Clone)]
+pub(crate) enum Client {
+    /// A server, by HTTP.
+    Remote(Arc<Remote>),
+    /// A directory, in this process.
+    Local(Router),
+}
+
+pub(crate) struct Remote {
+    base: String,
+    http: HttpClient<HttpsConnector<HttpConnector>, Body>,
+}
+
+impl Target {
+    /// Makes the log ready to be asked.
+    pub(crate) fn open(&self) -> anyhow::Result<Client> {
+        match &self.data {
+            Some(data) => open_stopped(data.clone()),
+            None => Client::remote(&self.server),
+        }
+    }
+
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+}
+
+fn open_stopped(data: PathBuf) -> anyhow::Result<Client> {
+    let world = World::real();
+    let mut batches = Vec::new();
+    let archive = Archive::open(&world, &data, |batch| batches.push(batch))
+        .context("could not read the directory; when a server has it, leave out --data and ask the server")?;
+    let key = archive.key().clone();
+    let engine = Engine::of_stopped(&world, &data, key.name(), batches)?;
+    Ok(Client::Local(Api::new(world, data, engine, None, key, BUILD).router()))
+}
+
+impl Client {
+    pub(crate) fn remote(base: &str) -> anyhow::Result<Self> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        let tls = rustls::ClientConfig::builder();
+        let tls = match base.starts_with("https:") {
+            true => tls.with_native_roots().context("could not read this machine's root certificates")?.with_no_client_auth(),
+            false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+        };
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
+        let http = HttpClient::builder(TokioExecutor::new()).build(connector);
+        Ok(Self::Remote(Arc::new(Remote { base: base.trim_end_matches('/').to_owned(), http })))
+    }
+
+    async fn send(&self, mut request: Request<Body>) -> anyhow::Result<Response<Body>> {
+        match self {
+            Self::Local(router) => Ok(router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
+            Self::Remote(remote) => {
+                let uri: Uri = format!("{}{}", remote.base, request.uri()).parse().context("the server's URL is malformed")?;
+                *request.uri_mut() = uri;
+                let sent = remote.http.request(request).await;
+                let response = sent.with_context(|| {
+                    format!("no server answers at {}: start one with `testimony serve`, or read a stopped one's directory with --data DIR", remote.base)
+                })?;
+                Ok(response.map(Body::new))
+            }
+        }
+    }
+
+    /// Asks, and gives the response when it is a good one or says that there is no such thing.
+    async fn ask(&self, request: Request<Body>) -> anyhow::Result<Option<Response<Body>>> {
+        let response = self.send(request).await?;
+        if response.status().is_success() {
+            return Ok(Some(response));
+        }
+        let (status, body) = (response.status(), response.into_body().collect().await?.to_bytes());
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        match problem.get("detail").and_then(serde_json::Value::as_str) {
+            Some(detail) => bail!("{detail}"),
+            None => bail!("the server answered {status}"),
+        }
+    }
+
+    /// GETs a path with a query, as one piece; nothing when there is no such thing.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Option<Bytes>> {
+        let request = Request::get(path).body(Body::empty())?;
+        match self.ask(request).await? {
+            Some(response) => Ok(Some(response.into_body().collect().await?.to_bytes())),
+            None => Ok(None),
+        }
+    }
+
+    /// GETs a path with a query, as it comes.
+    pub(crate) async fn stream(&self, path: &str) -> anyhow::Result<Body> {
+        let request = Request::get(path).body(Body::empty())?;
+        Ok(self.ask(request).await?.context("the server does not know this path")?.into_body())
+    }
+
+    /// POSTs JSON.
+    pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<Bytes> {
+        let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(Body::from(body.to_string()))?;
+        let response = self.ask(request).await?.context("the server does not know this path")?;
+        Ok(response.into_body().collect().await?.to_bytes())
+    }
+}
+
+/// Puts values into a query string.
+pub(crate) fn query_string(pairs: &[(&str, Option<String>)]) -> String {
+    let encoded: Vec<String> = pairs
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", percent_encoded(value.as_deref()?))))
+        .collect();
+    if encoded.is_empty() { String::new() } else { format!("?{}", encoded.join("&")) }
+}
+
+/// RFC 3986, section 2.3: everything but unreserved characters.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+/// A runtime for a command that asks.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

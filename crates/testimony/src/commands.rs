@@ -1,0 +1,10 @@
+//! One file a subcommand.
+
+pub(crate) mod demo;
+pub(crate) mod scripted_model;
+pub(crate) mod search;
+pub(crate) mod serve;
+pub(crate) mod show;
+pub(crate) mod sql;
+pub(crate) mod tail;
+pub(crate) mod verify;

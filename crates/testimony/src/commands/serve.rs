@@ -1,0 +1,240 @@
+//! `testimony serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use gateway::{Gateway, RecordWhen, Settings, Upstream};
+use ledger::{Identity, Ledger, Opened};
+use record::Source;
+use search::Engine;
+use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, ListenLimits, serve};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use world::World;
+
+use crate::client::{BUILD, runtime};
+use crate::config::{self, Config, Record};
+use crate::terminal::print;
+use crate::Verdict;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// A TOML file with settings; flags and TESTIMONY_… variables win over it
+    #[arg(long, value_name = "FILE", env = "TESTIMONY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where everything is kept [default: ./testimony-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// The model server's base URL, such as http://127.0.0.1:11434/v1
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// The environment that the calls belong to, such as staging
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// The service that the calls belong to
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// The name of a new log, such as audit.example/edge-7
+    #[arg(long, value_name = "NAME")]
+    origin: Option<String>,
+    /// Where search, tail and everything but models is answered [default: 127.0.0.1:4140]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where models are answered [default: 127.0.0.1:4141]
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let flags = [
+        ("data", &arguments.data),
+        ("upstream.url", &arguments.upstream),
+        ("environment", &arguments.environment),
+        ("service", &arguments.service),
+        ("origin", &arguments.origin),
+        ("listen.api", &arguments.listen),
+        ("listen.gateway", &arguments.gateway),
+    ];
+    let flags: Vec<(&str, String)> = flags.iter().filter_map(|(key, value)| Some((*key, (*value).clone()?))).collect();
+    let config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;
+    if config.upstream.url.is_empty() {
+        return Err(config::ConfigError::Value {
+            place: "upstream.url".into(),
+            what: "where is the model server? Give --upstream http://127.0.0.1:11434/v1 (Ollama), or see it work with `testimony demo`".into(),
+        }
+        .into());
+    }
+    let runtime = runtime()?;
+    let running = runtime.block_on(Running::start(config))?;
+    print(&running.welcome())?;
+    let result = runtime.block_on(async {
+        let signal = signal()?;
+        tokio::select! {
+            () = signal => Ok(Verdict::Good),
+            why = running.ledger.stopped() => bail!("{why}; stopped so that nothing is acknowledged that is not recorded"),
+        }
+    });
+    tracing::info!("stopping; calls under way may end");
+    running.stop(&runtime);
+    result
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub(crate) fn signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// A server that is up.
+pub(crate) struct Running {
+    pub(crate) api: SocketAddr,
+    pub(crate) models: SocketAddr,
+    pub(crate) ledger: Ledger,
+    config: Config,
+    identity: Identity,
+    engine: Engine,
+    gateway: Gateway,
+    stop: watch::Sender<bool>,
+    listeners: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Opens the log, records what a killed process left open, and listens.
+    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+        let world = World::real();
+        let upstream = Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
+        // Listening comes before anything is written: a port that is taken leaves no trace.
+        let api_listener = bind(config.listen.api).await?;
+        let models_listener = bind(config.listen.gateway).await?;
+        let (api_address, models_address) = (api_listener.local_addr()?, models_listener.local_addr()?);
+        let Opened { ledger, identity, torn, open_calls } = Ledger::open(&world, &config.data, &ledger_options(&config))?;
+        if let Some(torn) = torn {
+            tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
+                "cut away the torn end of the write-ahead log: a record that was never acknowledged");
+        }
+        let engine = Engine::follow(&world, &config.data, &ledger)?;
+        let key = identity.signer.verifier().clone();
+        let settings = gateway_settings(&config, key.name());
+        let (gateway, interrupted) =
+            Gateway::start(&world, &config.data, ledger.clone(), identity.fingerprint.clone(), upstream, settings, &open_calls).await?;
+        if interrupted > 0 {
+            tracing::warn!(calls = interrupted, "recorded calls that were under way when the process stopped as interrupted");
+        }
+        let router = Api::new(world, config.data.clone(), engine.clone(), Some(ledger.clone()), key, BUILD).router();
+        let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
+        let stop = watch::Sender::new(false);
+        let stopped = || {
+            let mut stop = stop.subscribe();
+            async move {
+                let _ = stop.wait_for(|stop| *stop).await;
+            }
+        };
+        let grace = Duration::from_secs(config.limits.stop_grace_s + 2);
+        let models_limits = ListenLimits { close_grace: grace, ..ListenLimits::default() };
+        let listeners = vec![
+            tokio::spawn(serve(api_listener, ApiSurface(router), hosts.clone(), ListenLimits::default(), stopped())),
+            tokio::spawn(serve(models_listener, GatewaySurface(gateway.clone()), hosts, models_limits, stopped())),
+        ];
+        Ok(Self { api: api_address, models: models_address, ledger, config, identity, engine, gateway, stop, listeners })
+    }
+
+    /// The log's public key.
+    pub(crate) const fn key(&self) -> &tlog::VerifierKey {
+        self.identity.signer.verifier()
+    }
+
+    /// What a person must know now, with the next command to paste.
+    fn welcome(&self) -> String {
+        let (api, models) = (self.api, self.models);
+        let key = self.key();
+        let vkey_file = self.config.data.join("identity").join("log.vkey");
+        let mut text = format!(
+            "Testimony {} records every call to {}\n\n  \
+             models     http://{models}/v1      give this base URL to your client\n  \
+             search     http://{api}         testimony search, tail, sql, show\n  \
+             data       {}   {} records\n",
+            BUILD.version,
+            record::without_credentials(&self.config.upstream.url),
+            self.config.data.display(),
+            self.ledger.durable().size,
+        );
+        if self.identity.is_new {
+            text.push_str(&format!(
+                "\nThis is a new log. Its public key is\n\n  {key}\n\n\
+                 Keep it somewhere else now: whoever checks the log must not take the key from the log. (It is also in {}.)\n",
+                vkey_file.display()
+            ));
+        } else {
+            text.push_str(&format!("  key        {key}\n"));
+        }
+        let server = if api.port() == 4140 { String::new() } else { format!(" --server http://{api}") };
+        text.push_str(&format!("\nTry:  testimony tail{server}\n"));
+        text
+    }
+
+    /// Lets calls under way end, then closes everything in order: what came in last goes out last.
+    pub(crate) fn stop(self, runtime: &tokio::runtime::Runtime) {
+        self.stop.send_replace(true);
+        let grace = Duration::from_secs(self.config.limits.stop_grace_s);
+        runtime.block_on(async {
+            self.gateway.stop(grace).await;
+            for listener in self.listeners {
+                let _ = listener.await;
+            }
+        });
+        self.engine.close();
+        self.ledger.close();
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "this address can be reached from other machines, and nobody is asked for a key yet");
+    }
+    TcpListener::bind(address).await.with_context(|| format!("could not listen on {address}: is Testimony running already?"))
+}
+
+fn ledger_options(config: &Config) -> ledger::Options {
+    ledger::Options {
+        origin: Some(config.origin.clone()).filter(|origin| !origin.is_empty()),
+        wal_segment_bytes: config.ledger.wal_segment_bytes,
+        reserve_bytes: config.ledger.reserve_bytes,
+        ..ledger::Options::default()
+    }
+}
+
+fn gateway_settings(config: &Config, origin: &str) -> Settings {
+    let host = match config.host.as_str() {
+        "" => world::host_name(),
+        host => host.to_owned(),
+    };
+    Settings {
+        source: Source {
+            service: config.service.clone(),
+            environment: config.environment.clone(),
+            host,
+            origin: origin.to_owned(),
+            producer: "gateway".into(),
+        },
+        models: config.upstream.models.clone(),
+        record: match config.upstream.record {
+            Record::BeforeAnswer => RecordWhen::BeforeAnswer,
+            Record::BeforeForward => RecordWhen::BeforeForward,
+        },
+        limits: gateway::Limits {
+            request_bytes_max: config.limits.request_bytes_max,
+            response_bytes_max: config.limits.response_bytes_max,
+            upstream_idle: Duration::from_secs(config.limits.upstream_idle_s),
+            ..gateway::Limits::default()
+        },
+    }
+}

@@ -1,0 +1,42 @@
+//! `testimony show`.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::client::{Target, percent_encoded, runtime};
+use crate::output::OutputFormat;
+use crate::story;
+use crate::terminal::print;
+use crate::Verdict;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The call: what the response header testimony-call says
+    call_id: String,
+    /// Print the records as JSON instead of telling the story
+    #[arg(short, long, value_enum)]
+    output: Option<OutputFormat>,
+    /// Print text as it is, control characters and all
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let client = arguments.target.open()?;
+    let path = format!("/api/v1/calls/{}", percent_encoded(&arguments.call_id));
+    let Some(sent) = runtime()?.block_on(client.get(&path))? else {
+        tracing::error!("there is no call {:?} in this log", arguments.call_id);
+        return Ok(Verdict::NotFound);
+    };
+    let call: Value = serde_json::from_slice(&sent)?;
+    let records = call.get("records").and_then(Value::as_array).cloned().unwrap_or_default();
+    print(&match arguments.output {
+        None | Some(OutputFormat::Table) => story::tell(&arguments.call_id, &records, arguments.raw),
+        Some(OutputFormat::Jsonl) => records.iter().map(|record| format!("{record}\n")).collect(),
+        Some(OutputFormat::Json) => format!("{}\n", serde_json::to_string_pretty(&records)?),
+        Some(OutputFormat::Csv) => anyhow::bail!("a story has no columns: use -o json or -o jsonl, or `testimony sql`"),
+    })?;
+    Ok(Verdict::Good)
+}

@@ -1,0 +1,72 @@
+//! `testimony verify`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use tlog::VerifierKey;
+
+use crate::client::{Client, runtime};
+use crate::terminal::{escaped, print};
+use crate::verification::{Report, check_directory, check_server};
+use crate::Verdict;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The data directory to check
+    #[arg(long, value_name = "DIR", default_value = "./testimony-data")]
+    data: PathBuf,
+    /// Check the published log of a running server instead
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    server: Option<String>,
+    /// The log's public key, from where you keep it: a vkey, or a file that holds one
+    #[arg(long, value_name = "VKEY")]
+    key: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let key = arguments.key.as_deref().map(read_key).transpose()?;
+    let mut report = match &arguments.server {
+        Some(url) => {
+            let (runtime, client) = (runtime()?, Client::remote(url)?);
+            let served = match &key {
+                Some(key) => key.clone(),
+                None => runtime.block_on(key_of_server(&client))?,
+            };
+            check_server(client, &runtime, &served)
+        }
+        None => check_directory(&arguments.data, key.as_ref())?,
+    };
+    if key.is_none() {
+        report.unchecked.push("whether the key is the right one: it was taken from the log itself; give --key from where you keep it".into());
+    }
+    print_report(&report)
+}
+
+/// Prints a report and says what follows from it.
+pub(crate) fn print_report(report: &Report) -> anyhow::Result<Verdict> {
+    let lines = |mark: &str, items: &[String]| items.iter().map(|item| format!("{mark} {}\n", escaped(item))).collect::<String>();
+    let verdict = match report.wrong.len() {
+        0 => "verified\n".to_owned(),
+        1 => "NOT VERIFIED: 1 finding\n".to_owned(),
+        count => format!("NOT VERIFIED: {count} findings\n"),
+    };
+    print(&format!("{}{}{}{verdict}", lines("✓", &report.good), lines("·", &report.unchecked), lines("✗", &report.wrong)))?;
+    Ok(if report.wrong.is_empty() { Verdict::Good } else { Verdict::VerificationFailed })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the key is kept by the one who checks, outside of any log")]
+fn read_key(given: &str) -> anyhow::Result<VerifierKey> {
+    if let Ok(key) = VerifierKey::parse(given) {
+        return Ok(key);
+    }
+    let text = std::fs::read_to_string(given).with_context(|| format!("{given:?} is neither a vkey nor a file that holds one"))?;
+    VerifierKey::parse(&text).with_context(|| format!("the file {given:?} holds no vkey"))
+}
+
+async fn key_of_server(client: &Client) -> anyhow::Result<VerifierKey> {
+    let sent = client.get("/api/v1/log").await?.context("the server tells of no log: is it Testimony?")?;
+    let log: serde_json::Value = serde_json::from_slice(&sent)?;
+    let vkey = log.get("vkey").and_then(serde_json::Value::as_str).context("the server tells no key; give --key")?;
+    Ok(VerifierKey::parse(vkey)?)
+}

@@ -1,0 +1,277 @@
+//! Configuration: built-in values, then a TOML file, then environment variables, then flags.
+//!
+//! Every key is listed once, in [`Config::default`]; from there come the environment variables (`listen.api` is
+//! `TESTIMONY_LISTEN_API`) and the guess at what an unknown key was meant to be.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where everything is kept.
+    pub(crate) data: PathBuf,
+    /// The name of a new log; empty: one is made up.
+    pub(crate) origin: String,
+    /// What the calls that are recorded belong to.
+    pub(crate) service: String,
+    pub(crate) environment: String,
+    /// The name of this machine in records; empty: the machine's own.
+    pub(crate) host: String,
+    pub(crate) listen: Listen,
+    pub(crate) upstream: Upstream,
+    pub(crate) ledger: Ledger,
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// Interface, search, tail.
+    pub(crate) api: SocketAddr,
+    /// Models.
+    pub(crate) gateway: SocketAddr,
+    /// Names by which this server may be addressed, beside localhost and IP addresses.
+    pub(crate) allowed_hosts: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upstream {
+    /// The model server's base URL.
+    pub(crate) url: String,
+    /// A key that replaces the callers' own; empty: theirs is passed on.
+    pub(crate) api_key: String,
+    /// Patterns of the models that may be asked for; none: all.
+    pub(crate) models: Vec<String>,
+    /// `before-answer` or `before-forward`.
+    pub(crate) record: Record,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Record {
+    BeforeAnswer,
+    BeforeForward,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ledger {
+    /// Free space that is left for reading and verifying.
+    pub(crate) reserve_bytes: u64,
+    pub(crate) wal_segment_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) request_bytes_max: usize,
+    pub(crate) response_bytes_max: usize,
+    /// How long the model server may take to begin an answer, and pause within one.
+    pub(crate) upstream_idle_s: u64,
+    /// How long calls under way may go on when the server is stopped.
+    pub(crate) stop_grace_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (ledger, gateway) = (ledger::Options::default(), gateway::Limits::default());
+        Self {
+            data: PathBuf::from("./testimony-data"),
+            origin: String::new(),
+            service: "default".into(),
+            environment: "default".into(),
+            host: String::new(),
+            listen: Listen { api: local(4140), gateway: local(4141), allowed_hosts: Vec::new() },
+            upstream: Upstream { url: String::new(), api_key: String::new(), models: Vec::new(), record: Record::BeforeAnswer },
+            ledger: Ledger { reserve_bytes: ledger.reserve_bytes, wal_segment_bytes: ledger.wal_segment_bytes },
+            limits: Limits {
+                request_bytes_max: gateway.request_bytes_max,
+                response_bytes_max: gateway.response_bytes_max,
+                upstream_idle_s: gateway.upstream_idle.as_secs(),
+                stop_grace_s: 10,
+            },
+        }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("could not read {0}")]
+    Read(PathBuf, #[source] std::io::Error),
+    #[error("{place} is not valid TOML: {what}")]
+    Toml { place: String, what: String },
+    #[error("{place}: there is no setting {key:?}{}", hint(.nearest))]
+    UnknownKey { place: String, key: String, nearest: Option<String> },
+    #[error("{place}: {what}")]
+    Value { place: String, what: String },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or(String::new(), |nearest| format!(": did you mean {nearest:?}?"))
+}
+
+/// Variables of the environment that are no settings of the server.
+const OTHER_VARIABLES: [&str; 3] = ["TESTIMONY_SERVER", "TESTIMONY_LOG", "TESTIMONY_CONFIG"];
+const PREFIX: &str = "TESTIMONY_";
+
+/// Puts the layers together. `flags` are key and value, as TOML would read the value.
+pub(crate) fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    flags: &[(&str, String)],
+) -> Result<Config, ConfigError> {
+    let mut layers = defaults();
+    let known = known_keys(&layers);
+    if let Some(path) = file {
+        let place = path.display().to_string();
+        #[expect(clippy::disallowed_methods, reason = "a configuration file is read once, at start")]
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Toml { place: place.clone(), what: error.to_string() })?;
+        merge(&mut layers, table, "", &place, &known)?;
+    }
+    for (name, text) in environment.filter(|(name, _)| name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str())) {
+        let place = format!("environment variable {name}");
+        let variable = |key: &String| format!("{PREFIX}{}", key.replace('.', "_").to_uppercase());
+        let Some(key) = known.iter().find(|key| variable(key) == name) else {
+            let nearest = nearest(&name, known.iter().map(variable));
+            return Err(ConfigError::UnknownKey { place: "environment".into(), key: name, nearest });
+        };
+        set(&mut layers, key, &text, &place)?;
+    }
+    for (key, text) in flags {
+        set(&mut layers, key, text, &format!("flag for {key}"))?;
+    }
+    Value::Table(layers).try_into().map_err(|error: toml::de::Error| ConfigError::Value {
+        place: "configuration".into(),
+        what: error.to_string().trim().to_owned(),
+    })
+}
+
+fn defaults() -> Table {
+    // The built-in values are plain data: they always serialise.
+    Table::try_from(Config::default()).unwrap_or_default()
+}
+
+/// Every key that holds a value, dotted.
+fn known_keys(table: &Table) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => keys.extend(known_keys(inner).iter().map(|inner| format!("{key}.{inner}"))),
+            _ => keys.push(key.clone()),
+        }
+    }
+    keys
+}
+
+fn nearest(key: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let scored = known.map(|known| (strsim::damerau_levenshtein(key, &known), known));
+    scored.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| *distance <= key.len() / 2 + 1).map(|(_, known)| known)
+}
+
+fn merge(into: &mut Table, from: Table, path: &str, place: &str, known: &[String]) -> Result<(), ConfigError> {
+    for (key, value) in from {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(more)) => merge(inner, more, &full, place, known)?,
+            (Some(slot), value) if slot.same_type(&value) => *slot = value,
+            (Some(slot), value) => {
+                let what = format!("{full} is {}, not {}", slot.type_str(), value.type_str());
+                return Err(ConfigError::Value { place: place.into(), what });
+            }
+            (None, value) => {
+                let nearest = nearest(&full, known.iter().cloned().chain(sections(known)));
+                let section = if value.is_table() { " section" } else { "" };
+                return Err(ConfigError::UnknownKey { place: format!("{place}{section}"), key: full, nearest });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sections(known: &[String]) -> impl Iterator<Item = String> {
+    known.iter().filter_map(|key| key.split_once('.').map(|(section, _)| section.to_owned()))
+}
+
+/// Sets one key from a text; lists are written with commas.
+fn set(table: &mut Table, key: &str, text: &str, place: &str) -> Result<(), ConfigError> {
+    let mut slot = None;
+    let mut inner = Some(table);
+    for part in key.split('.') {
+        slot = inner.take().and_then(|table| table.get_mut(part));
+        if let Some(Value::Table(_)) = slot {
+            inner = slot.take().and_then(Value::as_table_mut);
+        }
+    }
+    let wrong = |what: &str| ConfigError::Value { place: place.to_owned(), what: format!("{text:?} is not {what}") };
+    match slot {
+        Some(Value::Integer(number)) => *number = text.parse().map_err(|_| wrong("a whole number"))?,
+        Some(Value::Boolean(fact)) => *fact = text.parse().map_err(|_| wrong("true or false"))?,
+        Some(Value::Array(items)) => {
+            *items = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| item.into()).collect();
+        }
+        Some(Value::String(value)) => text.clone_into(value),
+        _ => return Err(wrong("a setting")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        use std::io::Write as _;
+        let mut file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn variables(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_built_in() {
+        let file = file("environment = 'file'\nservice = 'file'\n[listen]\napi = '127.0.0.1:1'\n");
+        let environment = variables(&[("TESTIMONY_SERVICE", "variable"), ("TESTIMONY_LISTEN_API", "127.0.0.1:2"), ("HOME", "/")]);
+        let config = load(Some(file.path()), environment, &[("listen.api", "127.0.0.1:3".into())]).unwrap();
+        assert_eq!((config.environment.as_str(), config.service.as_str()), ("file", "variable"));
+        assert_eq!(config.listen.api.port(), 3);
+        assert_eq!(config.listen.gateway.port(), 4141);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_the_nearest_one() {
+        let said = |text: &str| {
+            let file = file(text);
+            let name = file.path().display().to_string();
+            load(Some(file.path()), variables(&[]), &[]).unwrap_err().to_string().replace(&name, "testimony.toml")
+        };
+        let lines = [
+            said("enviroment = 'x'"),
+            said("[listen]\napy = 'x'"),
+            said("[upstraem]\nurl = 'x'"),
+            said("data = 7"),
+            said("[listen]\napi = 'nowhere'"),
+            said("data = "),
+            load(None, variables(&[("TESTIMONY_UPSTREAM_ULR", "x")]), &[]).unwrap_err().to_string(),
+            load(None, variables(&[("TESTIMONY_LIMITS_STOP_GRACE_S", "soon")]), &[]).unwrap_err().to_string(),
+        ];
+        insta::assert_snapshot!(lines.join("\n---\n"));
+    }
+
+    #[test]
+    fn lists_come_from_the_environment_with_commas() {
+        let config = load(None, variables(&[("TESTIMONY_UPSTREAM_MODELS", "gemma*, llama")]), &[]).unwrap();
+        assert_eq!(config.upstream.models, ["gemma*", "llama"]);
+    }
+}

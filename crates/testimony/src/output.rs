@@ -1,0 +1,156 @@
+//! Answers as people and programs want them: tables on a terminal, JSON lines in a pipe.
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::terminal::{escaped, is_terminal};
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Columns side by side
+    Table,
+    /// One JSON array
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values
+    Csv,
+}
+
+impl OutputFormat {
+    /// What was asked for, or what fits where the output goes.
+    pub(crate) fn or_fitting(asked: Option<Self>) -> Self {
+        asked.unwrap_or(if is_terminal() { Self::Table } else { Self::Jsonl })
+    }
+
+    /// What the server is asked for.
+    pub(crate) const fn wire(self) -> &'static str {
+        match self {
+            Self::Table | Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// An answer in the server's form `json`.
+#[derive(Deserialize)]
+struct Answer {
+    columns: Vec<String>,
+    truncated: bool,
+    rows: Vec<Value>,
+}
+
+/// The widest a cell of a table gets; `show` and the other formats have the rest.
+const CELL_CHARS_MAX: usize = 60;
+
+/// The text to print for what the server sent. `columns` chooses and orders those of a table; none: as they come.
+pub(crate) fn render(format: OutputFormat, sent: &Bytes, columns: &[&str], raw: bool) -> anyhow::Result<String> {
+    match format {
+        OutputFormat::Csv | OutputFormat::Jsonl => {
+            let text = String::from_utf8_lossy(sent).into_owned();
+            Ok(if is_terminal() && !raw { escaped(&text).into_owned() } else { text })
+        }
+        OutputFormat::Json => {
+            let answer: Answer = serde_json::from_slice(sent)?;
+            Ok(format!("{}\n", serde_json::to_string_pretty(&answer.rows)?))
+        }
+        OutputFormat::Table => Ok(table(&serde_json::from_slice(sent)?, columns, raw)),
+    }
+}
+
+fn table(answer: &Answer, columns: &[&str], raw: bool) -> String {
+    if answer.rows.is_empty() {
+        return "nothing found\n".into();
+    }
+    let all: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
+    let columns = if columns.is_empty() { all.as_slice() } else { columns };
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(columns.iter().map(|column| column.to_uppercase()));
+    for row in &answer.rows {
+        table.add_row(columns.iter().map(|column| cell(column, row.get(*column), raw)));
+    }
+    let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    if answer.truncated {
+        text.push_str("… and more: raise --limit, or narrow it down\n");
+    }
+    text
+}
+
+fn cell(column: &str, value: Option<&Value>, raw: bool) -> String {
+    let text = match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) if matches!(column, "input" | "output") => spoken(text),
+        Some(Value::String(text)) if matches!(column, "time" | "received") => clock(text),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    let line = if raw { line } else { escaped(&line).into_owned() };
+    let mut shortened: String = line.chars().take(CELL_CHARS_MAX).collect();
+    if line.chars().nth(CELL_CHARS_MAX).is_some() {
+        shortened.push('…');
+    }
+    shortened
+}
+
+/// `2026-11-23T09:14:02.118231Z` to `2026-11-23 09:14:02.118`.
+pub(crate) fn clock(text: &str) -> String {
+    text.get(..23).map_or_else(|| text.to_owned(), |text| text.replace('T', " "))
+}
+
+/// The last thing that was said in a list of messages, or the text as it is.
+pub(crate) fn spoken(content: &str) -> String {
+    let messages: Option<Vec<Value>> = serde_json::from_str(content).ok();
+    let last = messages.as_ref().and_then(|messages| messages.last()).map(message_text);
+    last.filter(|text| !text.is_empty()).unwrap_or_else(|| content.to_owned())
+}
+
+/// The text of one message: its content, or the calls of tools it asks for.
+pub(crate) fn message_text(message: &Value) -> String {
+    match message.get("content") {
+        Some(Value::String(text)) if !text.is_empty() => text.clone(),
+        Some(Value::Array(parts)) => {
+            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join(" ")
+        }
+        _ => {
+            let calls = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let name = |call: &Value| {
+                let function = call.get("function")?;
+                Some(format!("{}({})", function.get("name")?.as_str()?, function.get("arguments")?.as_str().unwrap_or("")))
+            };
+            calls.iter().filter_map(name).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_shows_what_was_said_and_nothing_that_steers() {
+        let sent = serde_json::json!({
+            "columns": ["time", "input", "status"],
+            "truncated": true,
+            "rows": [
+                {"time": "2026-11-23T09:14:02.118231Z", "input": "[{\"role\":\"user\",\"content\":\"a\\u001b[2Jb\\nc\"}]", "status": 200},
+                {"time": "2026-11-23T09:14:03.118231Z", "input": "x".repeat(100)},
+            ],
+        });
+        insta::assert_snapshot!(render(OutputFormat::Table, &Bytes::from(sent.to_string()), &[], false).unwrap());
+    }
+
+    #[test]
+    fn a_message_of_parts_or_of_calls_has_a_text_too() {
+        let parts = serde_json::json!({"content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]});
+        assert_eq!(message_text(&parts), "a b");
+        let calls = serde_json::json!({"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]});
+        assert_eq!(message_text(&calls), "f({})");
+    }
+}

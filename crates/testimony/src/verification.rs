@@ -1,0 +1,233 @@
+//! Checking a whole log: the published part, the write-ahead log after it, content, segments.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ledger::{Archive, Batch, IdentityError, OpenError};
+use record::{Content, Envelope};
+use tlog::{Checkpoint, EntriesPath, TILE_WIDTH, VerifierKey, push_entry};
+use verify::{CheckedLog, Finding, LogSource, check_log};
+use world::World;
+
+use crate::client::Client;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// What was checked and is good, a line each.
+    pub(crate) good: Vec<String>,
+    /// What is wrong, each with its place.
+    pub(crate) wrong: Vec<String>,
+    /// What was not checked, and why.
+    pub(crate) unchecked: Vec<String>,
+}
+
+/// A published log in a directory.
+struct Directory(PathBuf);
+
+impl LogSource for Directory {
+    #[expect(clippy::disallowed_methods, reason = "a checker reads what is there, without going through the program that wrote it")]
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// A published log on a server.
+struct Server {
+    client: Client,
+    runtime: tokio::runtime::Handle,
+}
+
+impl LogSource for Server {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        match self.runtime.block_on(self.client.get(&format!("/log/{path}"))) {
+            Ok(Some(bytes)) => Ok(bytes.to_vec()),
+            Ok(None) => Err("the server does not have it".into()),
+            Err(error) => Err(format!("{error:#}")),
+        }
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Checks the published log of a server: what anybody can check who has the key.
+pub(crate) fn check_server(client: Client, runtime: &tokio::runtime::Runtime, key: &VerifierKey) -> Report {
+    let source = Server { client, runtime: runtime.handle().clone() };
+    let mut report = Report::default();
+    let bar = progress_bar();
+    let checked = check_log(&source, key, threads(), &|_, _| Ok(()), &|records| bar.inc(records));
+    bar.finish_and_clear();
+    note_log(&mut report, checked);
+    report.unchecked.push("content and segments: they are not served; verify the data directory on its machine".into());
+    report
+}
+
+/// Checks everything in a data directory.
+///
+/// # Errors
+/// When it is in use, or no log at all.
+pub(crate) fn check_directory(data: &Path, key: Option<&VerifierKey>) -> anyhow::Result<Report> {
+    let world = World::real();
+    let mut report = Report::default();
+    let mut batches = Vec::new();
+    let archive = match Archive::open(&world, data, |batch| batches.push(batch)) {
+        Ok(archive) => archive,
+        Err(error @ (OpenError::Damage(_) | OpenError::Identity(IdentityError::Key(..) | IdentityError::Differs(_)))) => {
+            report.wrong.push(error.to_string());
+            return Ok(report);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let key = key.unwrap_or(archive.key());
+    let bar = progress_bar();
+    bar.set_length(archive.size() + archive.wal_first());
+    let tail = Tail::new(&batches, archive.wal_first());
+    if archive.published().is_some() || archive.wal_first() > 0 {
+        let source = Directory(data.join("log"));
+        let checked = check_log(&source, key, threads(), &|index, leaf| tail.agrees(index, leaf), &|records| bar.inc(records));
+        let frontier = checked.as_ref().ok().map(|checked| checked.frontier.clone());
+        note_log(&mut report, checked);
+        if let Some(frontier) = frontier {
+            tail.check_growth(frontier, key, &mut report);
+        }
+    } else {
+        report.unchecked.push("the published log: nothing has been published yet".into());
+    }
+    tail.check_content(&mut report);
+    check_segments(&world, data, &archive, &tail, &bar, &mut report);
+    bar.finish_and_clear();
+    if let Some(torn) = archive.torn() {
+        report.good.push(format!(
+            "{} ends in {} bytes of a record that was never acknowledged; the next start cuts them",
+            torn.file.display(),
+            torn.bytes
+        ));
+    }
+    Ok(report)
+}
+
+fn note_log(report: &mut Report, checked: Result<CheckedLog, Vec<Finding>>) {
+    match checked {
+        Ok(CheckedLog { checkpoint, .. }) => report.good.push(format!(
+            "published log: {} records of {}, every entry, every tile, root {} as signed",
+            checkpoint.size, checkpoint.origin, checkpoint.root
+        )),
+        Err(findings) => report.wrong.extend(findings.iter().map(|finding| format!("log/{finding}"))),
+    }
+}
+
+/// The part of the log that the write-ahead log holds.
+struct Tail<'b> {
+    batches: &'b [Batch],
+    first: u64,
+}
+
+impl<'b> Tail<'b> {
+    const fn new(batches: &'b [Batch], first: u64) -> Self {
+        Self { batches, first }
+    }
+
+    fn end(&self) -> u64 {
+        self.batches.last().map_or(self.first, Batch::end)
+    }
+
+    fn leaf(&self, index: u64) -> Option<&'b [u8]> {
+        let at = self.batches.partition_point(|batch| batch.end() <= index);
+        self.batches.get(at)?.entries_from(index).next().map(|entry| entry.leaf)
+    }
+
+    /// A record that is both published and in the write-ahead log must be the same in both.
+    fn agrees(&self, index: u64, leaf: &[u8]) -> Result<(), String> {
+        match self.leaf(index) {
+            Some(ours) if index >= self.first && ours != leaf => Err("it is another one in the write-ahead log".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The published tree, grown by the rest of the write-ahead log, must come to the root that was signed last.
+    fn check_growth(&self, mut frontier: tlog::Frontier, key: &VerifierKey, report: &mut Report) {
+        let published = frontier.size();
+        for entry in self.batches.iter().flat_map(|batch| batch.entries_from(published)) {
+            if entry.index == frontier.size() {
+                frontier.push(entry.hash);
+            }
+        }
+        let Some(last) = self.batches.last().filter(|last| last.end() > published) else { return };
+        match Checkpoint::verify(last.checkpoint().as_bytes(), key) {
+            Ok(signed) if signed.size == frontier.size() && signed.root == frontier.root() => report.good.push(format!(
+                "write-ahead log: {} records after the published ones, root {} as signed",
+                signed.size - published,
+                signed.root
+            )),
+            Ok(_) => report.wrong.push("wal: its records do not go on from the published log: one of the two was changed".into()),
+            Err(error) => report.wrong.push(format!("wal: the last checkpoint: {error}")),
+        }
+    }
+
+    fn check_content(&self, report: &mut Report) {
+        let mut checked = 0_u64;
+        for entry in self.batches.iter().flat_map(Batch::entries) {
+            match check_content(entry.leaf, entry.content) {
+                Ok(fields) => checked += fields,
+                Err(what) => report.wrong.push(format!("wal: record {}: {what}", entry.index)),
+            }
+        }
+        report.good.push(format!("content in the write-ahead log: {checked} fields as committed to in their leaves"));
+    }
+
+    /// The entry bundle with a number, from the records here.
+    fn bundle(&self, number: u64) -> Result<Vec<u8>, String> {
+        let mut bundle = Vec::new();
+        for index in (number * TILE_WIDTH..(number + 1) * TILE_WIDTH).take_while(|index| *index < self.end()) {
+            let leaf = self.leaf(index).ok_or_else(|| format!("record {index} is nowhere"))?;
+            push_entry(&mut bundle, leaf).map_err(|error| error.to_string())?;
+        }
+        Ok(bundle)
+    }
+}
+
+fn check_content(leaf: &[u8], stored: &[u8]) -> Result<u64, String> {
+    let envelope = Envelope::parse(leaf).map_err(|error| error.to_string())?;
+    let committed = envelope.commitments();
+    let fields = committed.len() as u64;
+    match Content::decode(stored).map_err(|error| error.to_string())? {
+        Some(content) => content.check(committed).map_err(|error| error.to_string())?,
+        None if fields > 0 => return Err("its content is missing".into()),
+        None => {}
+    }
+    Ok(fields)
+}
+
+fn check_segments(world: &World, data: &Path, archive: &Archive, tail: &Tail<'_>, bar: &ProgressBar, report: &mut Report) {
+    let source = Directory(data.join("log"));
+    let bundles = |number: u64| {
+        let path = EntriesPath { number, width: 256 }.to_string();
+        source.read(&path).or_else(|_| tail.bundle(number))
+    };
+    let rows = AtomicU64::new(0);
+    let progress = |more: u64| {
+        rows.fetch_add(more, Ordering::Relaxed);
+        bar.inc(more);
+    };
+    let (findings, end) = search::check_segments(world, data, archive.wal_first(), threads(), &bundles, &progress);
+    if findings.is_empty() && end > 0 {
+        report.good.push(format!(
+            "segments: {} records, every column as in its leaf, all content as committed to, files as their SHA-256",
+            rows.into_inner()
+        ));
+    }
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    places.extend(findings.into_iter().map(|finding| (finding.place, finding.what)));
+    report.wrong.extend(places.into_iter().map(|(place, what)| format!("{place}: {what}")));
+}
+
+/// A bar on a terminal, nothing in a pipe.
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("checking {wide_bar} {human_pos} of {human_len} records, {per_sec}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
