@@ -57,10 +57,6 @@ impl Target {
             None => Client::remote(&self.server),
         }
     }
-
-    pub(crate) fn server(&self) -> &str {
-        &self.server
-    }
 }
 
 fn open_stopped(data: PathBuf) -> anyhow::Result<Client> {

@@ -70,7 +70,7 @@ fn table(answer: &Answer, columns: &[&str], raw: bool) -> String {
     let all: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
     let columns = if columns.is_empty() { all.as_slice() } else { columns };
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns.iter().map(|column| column.to_uppercase()));
     for row in &answer.rows {
         table.add_row(columns.iter().map(|column| cell(column, row.get(*column), raw)));
