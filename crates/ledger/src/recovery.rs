@@ -209,12 +209,15 @@ fn read_published(disk: &dyn Disk, data: &Path, key: &VerifierKey) -> Result<Opt
 
 /// The inside may be ahead of the outside, never behind it.
 fn check_published(found: &Recovered, data: &Path) -> Result<(), Damage> {
-    match found.published {
-        Some(published) if published > found.tally.size() => Err(Damage::Missing {
-            file: checkpoint_path(data),
-            published,
-            found: found.tally.size(),
+    let size = found.tally.size();
+    let Some(published) = found.published.filter(|published| *published > size) else { return Ok(()) };
+    match &found.torn {
+        // What looks like the end of a frame that was never finished was acknowledged: it is no torn tail.
+        Some(torn) => Err(Damage::Bytes {
+            file: torn.file.clone(),
+            offset: torn.offset,
+            what: format!("records {size} to {} cannot be read, but log/checkpoint vouches for them", published - 1),
         }),
-        _ => Ok(()),
+        None => Err(Damage::Missing { file: checkpoint_path(data), published, found: size }),
     }
 }

@@ -11,6 +11,9 @@ use super::refusal::Refusal;
 /// The most members that a request may have.
 const MEMBERS_MAX: usize = 256;
 
+/// The deepest nesting of lists and objects.
+const DEPTH_MAX: usize = 128;
+
 /// What a record says of a request.
 #[derive(Debug)]
 pub(crate) struct ChatRequest<'a> {
@@ -30,6 +33,10 @@ impl<'a> ChatRequest<'a> {
         let malformed = |error: serde_json::Error| {
             Refusal::invalid(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not a JSON object: {error}"))
         };
+        if nesting(body) > DEPTH_MAX {
+            let message = format!("the body is nested deeper than {DEPTH_MAX} levels");
+            return Err(Refusal::invalid(StatusCode::BAD_REQUEST, "malformed_json", message));
+        }
         let mut reader = serde_json::Deserializer::from_slice(body);
         let members = Members.deserialize(&mut reader).map_err(malformed)?;
         reader.end().map_err(malformed)?;
@@ -81,6 +88,25 @@ impl<'a> ChatRequest<'a> {
     }
 }
 
+/// How deep lists and objects are nested, counted without recursion.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// Reads an object into its members without reading their values.
 struct Members;
 
@@ -119,6 +145,12 @@ mod tests {
         assert_eq!(request.messages, r#"[ {"role":"user","content":"\u00e9"} ]"#);
         assert_eq!(request.parameters(), r#"{"model":"m","temperature":0.70,"stream":true}"#);
         assert_eq!((request.model.as_str(), request.stream(), request.member("temperature")), ("m", true, Some(0.7)));
+    }
+
+    #[test]
+    fn nesting_counts_brackets_outside_of_texts() {
+        assert_eq!(nesting(br#"{"a":["[[[\"[[",{}]}"#), 3);
+        assert_eq!(nesting(b"]]]["), 1);
     }
 
     #[test]

@@ -204,7 +204,12 @@ async fn a_lost_tail_that_was_published_stops_the_start() {
     append(&opened.ledger, vec![bench.draft(Kind::InferenceRequest, 1)]).await;
     append(&opened.ledger, vec![bench.draft(Kind::InferenceRequest, 2)]).await;
     opened.ledger.close();
+    let whole = bench.disk.read(&wal_file(0)).unwrap();
     bench.disk.tamper(&wal_file(0), |bytes| bytes.truncate(bytes.len() - 9));
+    let cut = Ledger::open(&bench.world, Path::new(DATA), &bench.options);
+    assert!(matches!(cut, Err(OpenError::Damage(Damage::Bytes { file, .. })) if file == wal_file(0)));
+    let second = whole.windows(4).enumerate().filter(|(_, window)| window == b"TFRM").nth(1).unwrap().0;
+    bench.disk.tamper(&wal_file(0), |bytes| bytes.truncate(second));
     let missing = Ledger::open(&bench.world, Path::new(DATA), &bench.options);
     assert!(matches!(missing, Err(OpenError::Damage(Damage::Missing { published: 2, found: 1, .. }))));
 }
