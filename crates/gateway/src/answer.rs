@@ -49,7 +49,9 @@ impl Body for AnswerBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            }
             Self::Relayed(_, End::Reached) => Poll::Ready(None),
             Self::Relayed(pieces, end) => pieces.poll_recv(context).map(|piece| match piece {
                 Some(Piece::Flowing(bytes)) => Some(Ok(Frame::data(bytes))),

@@ -236,7 +236,10 @@ impl Call {
             };
             ended = match next {
                 Ok(None) => break,
-                Ok(Some(chunk)) if reader.position() + chunk.len() as u64 > self.gateway.0.settings.limits.response_bytes_max as u64 => {
+                Ok(Some(chunk))
+                    if reader.position() + chunk.len() as u64
+                        > self.gateway.0.settings.limits.response_bytes_max as u64 =>
+                {
                     Err(self.too_large())
                 }
                 Ok(Some(chunk)) => {
@@ -296,7 +299,12 @@ impl Call {
         let _ = client.send(refused(&refusal, Some(self.facts.call)));
     }
 
-    async fn record_ending(&mut self, outcome: Outcome, error: Option<String>, said: Said) -> Result<Durable<Receipt>, AppendError> {
+    async fn record_ending(
+        &mut self,
+        outcome: Outcome,
+        error: Option<String>,
+        said: Said,
+    ) -> Result<Durable<Receipt>, AppendError> {
         let ending = Ending {
             outcome,
             error,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
-use record::{Actor, Attributes, Draft, Field, FingerprintKey, Kind, Outcome, Source, Timestamp, Trace, Uuid, Value, content_names, uuid_v7};
+use record::{
+    Actor, Attributes, Draft, Field, FingerprintKey, Kind, Outcome, Source, Timestamp, Trace, Uuid, Value,
+    content_names, uuid_v7,
+};
 use world::World;
 
 use crate::openai::completion::Completion;
@@ -101,7 +104,13 @@ impl CallFacts {
     }
 
     /// The record of a call that is about to go to the model server.
-    pub(crate) fn request(&self, world: &World, arrival: &Arrival<'_>, upstream: &Upstream, request: Option<&ChatRequest<'_>>) -> Draft {
+    pub(crate) fn request(
+        &self,
+        world: &World,
+        arrival: &Arrival<'_>,
+        upstream: &Upstream,
+        request: Option<&ChatRequest<'_>>,
+    ) -> Draft {
         let mut draft = self.draft(world, Kind::InferenceRequest, Outcome::Allowed);
         set_arrival(&mut draft.attributes, arrival);
         draft.attributes.set("server.address", upstream.host().to_owned());
@@ -124,7 +133,11 @@ impl CallFacts {
         draft.attributes.set("http.response.status_code", refusal.status.as_u16());
         if !body.is_empty() {
             let media = arrival.headers.get("content-type").and_then(|value| value.to_str().ok());
-            draft.content.push(field(content_names::REQUEST_BODY, media.unwrap_or("application/octet-stream"), body.to_vec()));
+            draft.content.push(field(
+                content_names::REQUEST_BODY,
+                media.unwrap_or("application/octet-stream"),
+                body.to_vec(),
+            ));
         }
         draft
     }
@@ -208,7 +221,9 @@ fn trace(headers: &HeaderMap) -> Trace {
         let parts: Vec<&str> = headers.get("traceparent")?.to_str().ok()?.split('-').collect();
         let [version, trace_id, span_id, _flags, ..] = parts.as_slice() else { return None };
         let is_hex = |text: &str, digits: usize| {
-            text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) && text.bytes().any(|b| b != b'0')
+            text.len() == digits
+                && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+                && text.bytes().any(|b| b != b'0')
         };
         let good = version.len() == 2 && *version != "ff" && is_hex(trace_id, 32) && is_hex(span_id, 16);
         good.then(|| Trace {
@@ -279,8 +294,12 @@ fn set_completion(attributes: &mut Attributes<'static>, completion: &Completion)
             attributes.set(name, tokens);
         }
     }
-    let reasons: Vec<Value<'static>> =
-        completion.finish_reasons().into_iter().take(16).map(|reason| Value::Text(reason.chars().take(64).collect::<String>().into())).collect();
+    let reasons: Vec<Value<'static>> = completion
+        .finish_reasons()
+        .into_iter()
+        .take(16)
+        .map(|reason| Value::Text(reason.chars().take(64).collect::<String>().into()))
+        .collect();
     if !reasons.is_empty() {
         attributes.set("gen_ai.response.finish_reasons", Value::List(reasons));
     }

@@ -122,7 +122,9 @@ impl Gateway {
         let failed = |error| GatewayError::Spool(data.join("inflight"), error);
         let (spool, leftovers) = Spool::open(world.disk.clone(), data).map_err(failed)?;
         let source = Arc::new(settings.source.clone());
-        interrupted::record(world, &ledger, &source, open_calls, &leftovers).await.map_err(GatewayError::Interrupted)?;
+        interrupted::record(world, &ledger, &source, open_calls, &leftovers)
+            .await
+            .map_err(GatewayError::Interrupted)?;
         spool.forget_leftovers().map_err(failed)?;
         let gateway = Self(Arc::new(Inner {
             world: world.clone(),
@@ -225,7 +227,11 @@ impl Gateway {
             Ok(response) => response,
             // The task ended without an answer: it panicked, and the process says so on its own.
             Err(_) => {
-                let refusal = Refusal::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the call ended without an answer");
+                let refusal = Refusal::server(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal_error",
+                    "the call ended without an answer",
+                );
                 refused(&refusal, None)
             }
         }
@@ -274,7 +280,11 @@ impl Gateway {
             })?;
             let Some(frame) = frame else { return Ok(read.freeze()) };
             let frame = frame.map_err(|error| {
-                Refusal::invalid(StatusCode::BAD_REQUEST, "body_broke_off", format!("the request body broke off: {error}"))
+                Refusal::invalid(
+                    StatusCode::BAD_REQUEST,
+                    "body_broke_off",
+                    format!("the request body broke off: {error}"),
+                )
             })?;
             if let Ok(data) = frame.into_data() {
                 if read.len() + data.len() > limits.request_bytes_max {

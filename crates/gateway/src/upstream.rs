@@ -101,7 +101,8 @@ impl Upstream {
             .path_and_query(format!("{}{path}", self.path))
             .build()
             .map_err(|error| SendError(error.to_string()))?;
-        let mut request = Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|e| SendError(e.to_string()))?;
+        let mut request =
+            Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|e| SendError(e.to_string()))?;
         *request.headers_mut() = passed_on(headers);
         let own = request.headers_mut();
         for name in [HOST, CONTENT_LENGTH, EXPECT] {
@@ -162,7 +163,8 @@ fn client(is_https: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<B
         true => tls.with_native_roots().map_err(UpstreamError::Roots)?.with_no_client_auth(),
         false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
     };
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
     Ok(Client::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_timer(TokioTimer::new())

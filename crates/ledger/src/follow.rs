@@ -266,7 +266,9 @@ pub(crate) fn read_bundle(disk: &dyn Disk, data: &std::path::Path, index: u64) -
     let bytes = disk.read(&path).map_err(|error| FollowError::Io(path.clone(), error))?;
     let leaves: Result<Vec<&[u8]>, _> = Bundle::new(&bytes).collect();
     match leaves {
-        Ok(leaves) if leaves.len() as u64 == TILE_WIDTH => Ok(Batch::of_leaves(number * TILE_WIDTH, leaves.into_iter())),
+        Ok(leaves) if leaves.len() as u64 == TILE_WIDTH => {
+            Ok(Batch::of_leaves(number * TILE_WIDTH, leaves.into_iter()))
+        }
         _ => Err(FollowError::Missing(path, index)),
     }
 }

@@ -31,7 +31,9 @@ pub enum IdentityError {
     #[error("{0} does not fit the key beside it: one of the two was changed")]
     Differs(PathBuf),
     /// The configuration asks for another log than this directory holds.
-    #[error("this directory holds the log {found:?}, not {wanted:?}: take away the setting `origin`, or choose another directory")]
+    #[error(
+        "this directory holds the log {found:?}, not {wanted:?}: take away the setting `origin`, or choose another directory"
+    )]
     Origin {
         /// The log that is there.
         found: String,
@@ -113,7 +115,8 @@ impl Identity {
         let failed = |error| IdentityError::Io(dir.clone(), error);
         disk.create_dirs(&dir).map_err(failed)?;
         // The signing key comes last: as long as it is missing, there is no identity.
-        disk.replace_secret(&dir.join(FINGERPRINT_FILE), line(&fingerprint.to_secret_text()).as_bytes()).map_err(failed)?;
+        disk.replace_secret(&dir.join(FINGERPRINT_FILE), line(&fingerprint.to_secret_text()).as_bytes())
+            .map_err(failed)?;
         disk.replace_durably(&dir.join(VKEY_FILE), line(&signer.verifier().to_string()).as_bytes()).map_err(failed)?;
         disk.replace_secret(&dir.join(KEY_FILE), line(&signer.to_secret_text()).as_bytes()).map_err(failed)?;
         disk.sync_everything(&dir).map_err(failed)?;

@@ -142,7 +142,8 @@ impl Ledger {
         let identity = Identity::open_or_create(world, data, options.origin.as_deref())?;
         let mut last_received = Timestamp::from_micros(i64::MIN);
         let found = recover(world.disk.as_ref(), data, identity.signer.verifier(), &mut |batch| {
-            let last = batch.entries().last().and_then(|entry| Some(record::Envelope::parse(entry.leaf).ok()?.received));
+            let last =
+                batch.entries().last().and_then(|entry| Some(record::Envelope::parse(entry.leaf).ok()?.received));
             last_received = last.map_or(last_received, |received| received.max(last_received));
         })?;
         let wal = open_wal(world, data, &identity.signer, &found, options).map_err(io)?;
@@ -172,7 +173,8 @@ impl Ledger {
         let shared = Arc::new(Shared::new(world.disk.clone(), data.to_owned(), point, options.recent_bytes_max));
         shared.set_active_segment(wal.active_first());
         let wal_first = found.segments.first().copied().unwrap_or(size);
-        let tiles = TileWriter::resume(shared.clone(), wal_first, found.published.unwrap_or(0)).map_err(OpenError::Tiles)?;
+        let tiles =
+            TileWriter::resume(shared.clone(), wal_first, found.published.unwrap_or(0)).map_err(OpenError::Tiles)?;
         let follower = Follower::new(shared.clone(), tiles.position());
         let (sender, queue) = mpsc::channel(QUEUE_SUBMISSIONS_MAX);
         let (stopped_sender, stopped) = watch::channel(None);

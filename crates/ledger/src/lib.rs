@@ -26,8 +26,8 @@
 
 mod archive;
 mod batch;
-mod frame;
 mod follow;
+mod frame;
 mod identity;
 mod ledger;
 mod recovery;

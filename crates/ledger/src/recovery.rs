@@ -40,7 +40,9 @@ pub enum Damage {
         what: String,
     },
     /// Records are missing that a published checkpoint vouches for.
-    #[error("{file} vouches for {published} records, but only {found} are there: records that were acknowledged are missing")]
+    #[error(
+        "{file} vouches for {published} records, but only {found} are there: records that were acknowledged are missing"
+    )]
     Missing {
         /// The checkpoint's file.
         file: PathBuf,

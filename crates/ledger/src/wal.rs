@@ -192,12 +192,7 @@ impl Wal {
     }
 }
 
-fn new_segment(
-    disk: &dyn Disk,
-    dir: &Path,
-    origin: &str,
-    tally: &Tally,
-) -> io::Result<(Box<dyn AppendFile>, u64)> {
+fn new_segment(disk: &dyn Disk, dir: &Path, origin: &str, tally: &Tally) -> io::Result<(Box<dyn AppendFile>, u64)> {
     let mut file = disk.create(&segment_path(dir, tally.size()))?;
     let head = encode_head(origin, tally);
     file.append(&head)?;

@@ -85,8 +85,8 @@ pub enum ContentError {
 pub fn commit(seed: &Seed, name: &str, bytes: &[u8]) -> [u8; 32] {
     let mut salt = [0_u8; 32];
     // 32 bytes are one block of HKDF-SHA-256, far below its limit of 255 blocks: expanding cannot fail.
-    let expanded = Hkdf::<Sha256>::new(None, seed)
-        .expand_multi_info(&[b"testimony/v1/salt\n", name.as_bytes()], &mut salt);
+    let expanded =
+        Hkdf::<Sha256>::new(None, seed).expand_multi_info(&[b"testimony/v1/salt\n", name.as_bytes()], &mut salt);
     debug_assert!(expanded.is_ok());
     keyed_hash(&salt, &[b"testimony/v1/content\n", name.as_bytes(), b"\n", bytes])
 }
@@ -200,10 +200,7 @@ mod tests {
     #[test]
     fn the_commitment_is_what_the_format_says() {
         let seed: Seed = std::array::from_fn(|n| u8::try_from(n).unwrap());
-        assert_eq!(
-            encode_base64(&commit(&seed, names::INPUT, b"[]")),
-            "rIg9JFDFeENyenKSzLcsUtRD2JMlNbLTKovac1aisPw="
-        );
+        assert_eq!(encode_base64(&commit(&seed, names::INPUT, b"[]")), "rIg9JFDFeENyenKSzLcsUtRD2JMlNbLTKovac1aisPw=");
     }
 
     proptest! {

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::content::{Content, Field, Seed, commit, encode_base64};
 use crate::json::{write_int, write_key, write_map, write_text};
 use crate::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_TEXT_BYTES_MAX, ATTRIBUTES_MAX, Attributes, Kind, LEAF_BYTES_MAX,
-    Outcome, Timestamp, VALUE_DEPTH_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_TEXT_BYTES_MAX, ATTRIBUTES_MAX, Attributes, Kind, LEAF_BYTES_MAX, Outcome,
+    Timestamp, VALUE_DEPTH_MAX,
 };
 
 /// Where a record comes from.

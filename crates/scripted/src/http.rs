@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::script::Script;
 use crate::Options;
+use crate::script::Script;
 
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -62,7 +62,8 @@ async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<
 /// Answers one request; false when the connection has been ended.
 async fn answer(stream: &mut TcpStream, request: &Request, options: &Options) -> io::Result<bool> {
     if request.line.starts_with("GET /v1/models") {
-        let models = json!({"object": "list", "data": [{"id": options.model, "object": "model", "owned_by": "script"}]});
+        let models =
+            json!({"object": "list", "data": [{"id": options.model, "object": "model", "owned_by": "script"}]});
         return whole(stream, 200, "application/json", models.to_string().as_bytes()).await;
     }
     if !request.line.starts_with("POST /v1/chat/completions") {
@@ -76,11 +77,15 @@ async fn answer(stream: &mut TcpStream, request: &Request, options: &Options) ->
     match &script {
         Script { status: Some(status), .. } => error(stream, *status, "the script says so").await,
         Script { reset_after: Some(0), .. } => reset(stream),
-        Script { garbage: true, stream: false, .. } => whole(stream, 200, "application/json", b"<html>no answer</html>").await,
+        Script { garbage: true, stream: false, .. } => {
+            whole(stream, 200, "application/json", b"<html>no answer</html>").await
+        }
         Script { garbage: true, .. } => whole(stream, 200, "text/event-stream", b"<html>no stream</html>\n").await,
         Script { stream: true, .. } => events(stream, &script, &options.model).await,
         Script { reset_after: Some(_), .. } => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{\"id\":").await?;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{\"id\":")
+                .await?;
             reset(stream)
         }
         _ => whole(stream, 200, "application/json", script.whole(&options.model).to_string().as_bytes()).await,
@@ -88,7 +93,9 @@ async fn answer(stream: &mut TcpStream, request: &Request, options: &Options) ->
 }
 
 async fn whole(stream: &mut TcpStream, status: u16, media: &str, body: &[u8]) -> io::Result<bool> {
-    let mut out = format!("HTTP/1.1 {status} Scripted\r\ncontent-type: {media}\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut out =
+        format!("HTTP/1.1 {status} Scripted\r\ncontent-type: {media}\r\ncontent-length: {}\r\n\r\n", body.len())
+            .into_bytes();
     out.extend_from_slice(body);
     stream.write_all(&out).await?;
     Ok(true)
@@ -100,7 +107,9 @@ async fn error(stream: &mut TcpStream, status: u16, message: &str) -> io::Result
 }
 
 async fn events(stream: &mut TcpStream, script: &Script, model: &str) -> io::Result<bool> {
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await?;
     for (nth, chunk) in script.chunks(model).iter().enumerate() {
         if script.reset_after == Some(nth as u64) {
             return reset(stream);

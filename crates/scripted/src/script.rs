@@ -34,7 +34,8 @@ impl Script {
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
         let request: Value = serde_json::from_slice(body).unwrap_or_default();
-        let prompt = request["messages"].as_array().and_then(|all| all.last()).and_then(|last| last["content"].as_str());
+        let prompt =
+            request["messages"].as_array().and_then(|all| all.last()).and_then(|last| last["content"].as_str());
         let prompt = prompt.unwrap_or_default();
         let number = |name: &str| {
             let after = prompt.split_once(&format!("[[{name} "))?.1;
@@ -58,8 +59,11 @@ impl Script {
     /// The whole answer.
     pub(crate) fn whole(&self, model: &str) -> Value {
         let (message, reason) = match self.tool {
-            true => (json!({"role": "assistant", "content": null, "tool_calls": [
-                {"id": "call_1", "type": "function", "function": {"name": "lookup_order", "arguments": "{\"order\":4711}"}}]}), "tool_calls"),
+            true => (
+                json!({"role": "assistant", "content": null, "tool_calls": [
+                {"id": "call_1", "type": "function", "function": {"name": "lookup_order", "arguments": "{\"order\":4711}"}}]}),
+                "tool_calls",
+            ),
             false => (json!({"role": "assistant", "content": self.words.concat()}), "stop"),
         };
         json!({"id": "scripted-1", "object": "chat.completion", "created": 0, "model": model,

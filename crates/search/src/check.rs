@@ -74,13 +74,17 @@ fn check_cover(segments: &[Segment], wal_first: u64) -> (Vec<SegmentFinding>, u6
     let mut end = 0;
     for segment in segments {
         if segment.first != end {
-            let what = format!("it begins at record {} where {end} belongs: a segment is missing or there twice", segment.first);
+            let what = format!(
+                "it begins at record {} where {end} belongs: a segment is missing or there twice",
+                segment.first
+            );
             findings.push(SegmentFinding { place: format!("segments/{}", segment.path), what });
         }
         end = segment.end;
     }
     if end < wal_first {
-        let what = format!("the records {end} to {} are in no segment and no longer in the write-ahead log", wal_first - 1);
+        let what =
+            format!("the records {end} to {} are in no segment and no longer in the write-ahead log", wal_first - 1);
         findings.push(SegmentFinding { place: "segments".into(), what });
     }
     (findings, end)
@@ -95,7 +99,8 @@ fn check_segment(
 ) -> Result<(), String> {
     let file = dir.join(&segment.path);
     let bytes = disk.read(&file).map_err(|error| error.to_string())?;
-    let stated = disk.read(&segment::digest_path(&file)).map_err(|error| format!("its .sha256 cannot be read: {error}"))?;
+    let stated =
+        disk.read(&segment::digest_path(&file)).map_err(|error| format!("its .sha256 cannot be read: {error}"))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     if stated != format!("{}  {name}\n", segment::digest(&bytes)).into_bytes() {
         return Err("its bytes do not have the SHA-256 beside it: one of the two was changed".into());
@@ -216,7 +221,8 @@ impl<'b> StoredContent<'b> {
         let content = Content::decode(&stored).map_err(|error| error.to_string())?;
         let mut content = content.ok_or("its content is missing")?;
         for (name, texts) in self.texts.iter().filter(|(_, texts)| texts.is_valid(row)) {
-            let media = committed.clone().find(|(field, _)| field == name).map(|(_, commitment)| commitment.media.clone());
+            let media =
+                committed.clone().find(|(field, _)| field == name).map(|(_, commitment)| commitment.media.clone());
             let bytes = texts.value(row).as_bytes().to_vec();
             content.fields.push(Field { name: (*name).to_owned(), media: media.unwrap_or_default(), bytes });
         }
@@ -224,3 +230,6 @@ impl<'b> StoredContent<'b> {
         content.check(committed).map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

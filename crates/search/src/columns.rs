@@ -146,10 +146,8 @@ impl Column {
 }
 
 fn attribute_entries() -> Arc<Field> {
-    let entries = Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, true),
-    ]);
+    let entries =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
     Arc::new(Field::new("entries", DataType::Struct(entries), false))
 }
 

@@ -14,7 +14,6 @@ use record::Timestamp;
 use world::World;
 
 use crate::answer::Answer;
-use crate::columns::VISIBLE_SCHEMA;
 use crate::language::{QueryError, compile, parse};
 use crate::live::Live;
 use crate::segment::{self, Segment};
@@ -24,15 +23,26 @@ use crate::table::{RecordsTable, Snapshot};
 
 /// The name under which this follower holds the write-ahead log.
 const NAME: &str = "search";
-/// A segment is sealed once it has this many rows …
-const SEGMENT_ROWS: usize = 131_072;
-/// … or this many bytes of leaves and content.
-const SEGMENT_BYTES: usize = 64 << 20;
 /// How often the background thread looks whether there is something to seal. Queries do not wait for it: they
 /// read up to the durable point themselves.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The stack on which queries are planned: nested SQL recurses.
 const STACK_BYTES: usize = 16 << 20;
+
+/// When the unsealed tail becomes a segment: at this many rows, or this many bytes of leaves and content.
+#[derive(Debug, Clone, Copy)]
+pub struct SealAt {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl Default for SealAt {
+    fn default() -> Self {
+        Self { rows: 131_072, bytes: 64 << 20 }
+    }
+}
 
 /// How much one query may take.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +137,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the folder of segments cannot be used.
-    pub fn follow(world: &World, data: &Path, ledger: &Ledger) -> Result<Self, EngineError> {
+    pub fn follow(world: &World, data: &Path, ledger: &Ledger, seal_at: SealAt) -> Result<Self, EngineError> {
         let engine = Self::open(world, data, ledger.origin())?;
         let first = engine.lock().live.first();
         ledger.hold(NAME, first);
@@ -136,7 +146,7 @@ impl Engine {
         let (worker, log) = (engine.clone(), ledger.clone());
         let thread = std::thread::Builder::new().name("search".into()).spawn(move || {
             while matches!(stopped.recv_timeout(LOOK_EVERY), Err(RecvTimeoutError::Timeout)) {
-                worker.look(&log);
+                worker.look(&log, seal_at);
             }
         });
         let thread = thread.map_err(|error| EngineError::Io(data.to_owned(), error))?;
@@ -211,14 +221,14 @@ impl Engine {
     }
 
     /// Takes in what is durable, and seals what is due.
-    fn look(&self, ledger: &Ledger) {
+    fn look(&self, ledger: &Ledger, seal_at: SealAt) {
         let due = {
             let mut state = self.lock();
             if let Err(error) = state.pull() {
                 tracing::error!(%error, "search cannot follow the log");
                 return;
             }
-            (state.live.first(), state.live.due(SEGMENT_ROWS, SEGMENT_BYTES))
+            (state.live.first(), state.live.due(seal_at.rows, seal_at.bytes))
         };
         let (first, chunks) = due;
         if chunks.is_empty() {
@@ -353,10 +363,4 @@ async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, EngineError
         }
     }
     Ok(Answer { schema, batches, truncated })
-}
-
-/// The names of the columns that can be searched.
-#[must_use]
-pub fn column_names() -> Vec<String> {
-    VISIBLE_SCHEMA.fields().iter().map(|field| field.name().clone()).collect()
 }

@@ -55,7 +55,12 @@ pub(crate) enum Query {
     Or(Vec<Query>),
     Not(Box<Query>),
     /// A condition on a field.
-    Field { name: String, name_span: Span, condition: Condition, span: Span },
+    Field {
+        name: String,
+        name_span: Span,
+        condition: Condition,
+        span: Span,
+    },
     /// Text that the content has.
     Text(String),
 }

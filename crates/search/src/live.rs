@@ -19,6 +19,13 @@ pub(crate) struct Chunk {
     bytes: usize,
 }
 
+impl Chunk {
+    #[cfg(test)]
+    pub(crate) const fn new(end: u64, rows: RecordBatch) -> Self {
+        Self { end, rows, bytes: 0 }
+    }
+}
+
 /// Everything durable that is in no segment yet.
 #[derive(Debug, Default)]
 pub(crate) struct Live {

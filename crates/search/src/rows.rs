@@ -79,10 +79,7 @@ pub(crate) fn build_column(from: &From, rows: &[Row<'_>]) -> Result<ArrayRef, Ar
     })
 }
 
-fn texts<'r, 'd: 'r>(
-    rows: &'r [Row<'d>],
-    text: impl Fn(&'r Row<'d>) -> Option<std::borrow::Cow<'r, str>>,
-) -> ArrayRef {
+fn texts<'r, 'd: 'r>(rows: &'r [Row<'d>], text: impl Fn(&'r Row<'d>) -> Option<std::borrow::Cow<'r, str>>) -> ArrayRef {
     let mut builder = StringViewBuilder::with_capacity(rows.len());
     rows.iter().for_each(|row| builder.append_option(text(row)));
     Arc::new(builder.finish())

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::{concat_batches, lexsort_to_indices, take_record_batch, SortColumn};
+use datafusion::arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
 use datafusion::arrow::error::ArrowError;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -82,7 +82,13 @@ pub(crate) fn sorted(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 /// Writes a segment durably.
-pub(crate) fn seal(disk: &dyn Disk, dir: &Path, origin: &str, first: u64, chunks: &[Chunk]) -> Result<Segment, SealError> {
+pub(crate) fn seal(
+    disk: &dyn Disk,
+    dir: &Path,
+    origin: &str,
+    first: u64,
+    chunks: &[Chunk],
+) -> Result<Segment, SealError> {
     let end = chunks.last().map_or(first, |chunk| chunk.end);
     let rows = concat_batches(&SCHEMA, chunks.iter().map(|chunk| &chunk.rows))?;
     let day = received_day(&rows);

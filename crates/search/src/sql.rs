@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{Statement, Visit, Visitor};
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::table::{RecordsTable, STORE_URL, Snapshot};
 
@@ -178,13 +178,26 @@ mod tests {
 
     #[test]
     fn only_queries_pass_the_parse_tree() {
-        for good in ["SELECT 1", "select * from records limit 1", "EXPLAIN SELECT 1", "WITH x AS (SELECT 1) SELECT * FROM x", "VALUES (1)"] {
+        for good in [
+            "SELECT 1",
+            "select * from records limit 1",
+            "EXPLAIN SELECT 1",
+            "WITH x AS (SELECT 1) SELECT * FROM x",
+            "VALUES (1)",
+        ] {
             assert!(parse(good).is_ok(), "{good}");
         }
         for bad in [
-            "DELETE FROM records", "INSERT INTO records VALUES (1)", "CREATE TABLE x AS SELECT 1", "DROP TABLE records",
-            "COPY records TO 'x.csv'", "SET x = 1", "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
-            "UPDATE records SET id = ''", "EXPLAIN DELETE FROM records", "TRUNCATE records",
+            "DELETE FROM records",
+            "INSERT INTO records VALUES (1)",
+            "CREATE TABLE x AS SELECT 1",
+            "DROP TABLE records",
+            "COPY records TO 'x.csv'",
+            "SET x = 1",
+            "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
+            "UPDATE records SET id = ''",
+            "EXPLAIN DELETE FROM records",
+            "TRUNCATE records",
         ] {
             assert_eq!(parse(bad).unwrap_err(), SqlError::NotAQuery, "{bad}");
         }

@@ -47,7 +47,12 @@ impl RecordsTable {
         Self { snapshot, schema: SCHEMA.clone() }
     }
 
-    fn scan_segments(&self, state: &dyn Session, columns: &[usize], filters: &[Expr]) -> Result<Arc<dyn ExecutionPlan>> {
+    fn scan_segments(
+        &self,
+        state: &dyn Session,
+        columns: &[usize],
+        filters: &[Expr],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut source = ParquetSource::new(SCHEMA.clone())
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_enable_page_index(true)

@@ -78,7 +78,14 @@ struct Inner {
 impl Api {
     /// The routes over a log that is being written, or over a stopped one when `ledger` is none.
     #[must_use]
-    pub fn new(world: World, data: PathBuf, engine: Engine, ledger: Option<Ledger>, key: VerifierKey, build: Build) -> Self {
+    pub fn new(
+        world: World,
+        data: PathBuf,
+        engine: Engine,
+        ledger: Option<Ledger>,
+        key: VerifierKey,
+        build: Build,
+    ) -> Self {
         Self(Arc::new(Inner { world, data, engine, ledger, key, build }))
     }
 
@@ -99,7 +106,11 @@ impl Api {
             .route("/log/{*path}", get(log_file))
             .fallback(|| async { Problem::not_found("there is nothing here; /openapi.json lists what there is") })
             .method_not_allowed_fallback(|| async {
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method")
+                Problem::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "this path does not take that method",
+                )
             })
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(axum::middleware::map_response(set_headers))
@@ -166,7 +177,10 @@ struct SearchQuery {
     format: Option<String>,
 }
 
-async fn search(State(api): State<Api>, query: Result<Query<SearchQuery>, axum::extract::rejection::QueryRejection>) -> Result<Response, Problem> {
+async fn search(
+    State(api): State<Api>,
+    query: Result<Query<SearchQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let format = format(query.format.as_deref())?;
     let limits = limits(query.limit, SEARCH_ROWS)?;
@@ -272,7 +286,8 @@ async fn log_file(State(api): State<Api>, Path(path): Path<String>) -> Result<Re
     let disk = api.0.world.disk.clone();
     let data = api.0.data.clone();
     let file = tokio::task::spawn_blocking(move || log_files::read(disk.as_ref(), &data, &path)).await;
-    let file = file.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;
+    let file = file
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;
     Ok(([(CONTENT_TYPE, file.media), (CACHE_CONTROL, file.cache)], file.bytes).into_response())
 }
 
@@ -293,7 +308,9 @@ fn limits(asked: Option<usize>, otherwise: usize) -> Result<Limits, Problem> {
 }
 
 fn written(answer: &Answer, format: Format) -> Result<Response, Problem> {
-    let failed = |error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "format", format!("the rows cannot be written: {error}"));
+    let failed = |error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "format", format!("the rows cannot be written: {error}"))
+    };
     let truncated = if answer.is_truncated() { "true" } else { "false" };
     let headers = [(CONTENT_TYPE, format.media_type()), (HeaderName::from_static("testimony-truncated"), truncated)];
     Ok((headers, answer.write(format).map_err(failed)?).into_response())
@@ -310,7 +327,8 @@ mod tests {
         for (path, methods) in document["paths"].as_object().unwrap() {
             described.extend(methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
         }
-        let mut routes: Vec<(String, String)> = ROUTES.iter().map(|(method, path)| ((*method).into(), (*path).into())).collect();
+        let mut routes: Vec<(String, String)> =
+            ROUTES.iter().map(|(method, path)| ((*method).into(), (*path).into())).collect();
         described.sort();
         routes.sort();
         assert_eq!(described, routes);

@@ -22,7 +22,8 @@ impl AllowedHosts {
     #[must_use]
     pub fn allow(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let header = headers.get(HOST).map(|value| value.to_str().unwrap_or("\u{0}"));
-        let from_header = header.map(|text| text.parse::<Authority>().ok().map(|authority| authority.host().to_owned()));
+        let from_header =
+            header.map(|text| text.parse::<Authority>().ok().map(|authority| authority.host().to_owned()));
         // HTTP/2 has the name in the URI. Without any name, no browser has sent it.
         let named = [from_header, uri.host().map(|host| Some(host.to_owned()))];
         named.into_iter().flatten().all(|name| name.is_some_and(|name| self.has(&name)))

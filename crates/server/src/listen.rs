@@ -24,7 +24,8 @@ pub trait Surface: Clone + Send + Sync + 'static {
     /// The body of its answers.
     type Body: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static;
     /// Answers a request.
-    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr)
+    -> impl Future<Output = Response<Self::Body>> + Send;
     /// Answers a request for a name that is not ours.
     fn wrong_host(&self) -> Response<Self::Body>;
 }
@@ -131,7 +132,11 @@ fn connection<S: Surface>(
     let service = service_fn(move |request: Request<Incoming>| {
         let (surface, allowed) = (surface.clone(), hosts.allow(request.uri(), request.headers()));
         async move {
-            Ok::<_, std::convert::Infallible>(if allowed { surface.answer(request, peer).await } else { surface.wrong_host() })
+            Ok::<_, std::convert::Infallible>(if allowed {
+                surface.answer(request, peer).await
+            } else {
+                surface.wrong_host()
+            })
         }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -96,7 +96,9 @@ mod tests {
         assert_eq!(length("tile/0/000.p/9"), Ok(9 * 32));
         assert_eq!(length("tile/0/000.p/4"), Ok(4 * 32));
         assert_eq!(length("tile/entries/000.p/2"), Ok(7));
-        for missing in ["tile/0/000.p/10", "tile/0/000", "tile/1/000.p/1", "../identity/log.key", "tile/0/../../x", "checkpoint"] {
+        for missing in
+            ["tile/0/000.p/10", "tile/0/000", "tile/1/000.p/1", "../identity/log.key", "tile/0/../../x", "checkpoint"]
+        {
             assert!(length(missing).is_err(), "{missing}");
         }
     }

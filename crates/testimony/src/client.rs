@@ -75,10 +75,14 @@ impl Client {
         connector.enforce_http(false);
         let tls = rustls::ClientConfig::builder();
         let tls = match base.starts_with("https:") {
-            true => tls.with_native_roots().context("could not read this machine's root certificates")?.with_no_client_auth(),
+            true => tls
+                .with_native_roots()
+                .context("could not read this machine's root certificates")?
+                .with_no_client_auth(),
             false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
         };
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
         let http = HttpClient::builder(TokioExecutor::new()).build(connector);
         Ok(Self::Remote(Arc::new(Remote { base: base.trim_end_matches('/').to_owned(), http })))
     }
@@ -87,7 +91,8 @@ impl Client {
         match self {
             Self::Local(router) => Ok(router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
             Self::Remote(remote) => {
-                let uri: Uri = format!("{}{}", remote.base, request.uri()).parse().context("the server's URL is malformed")?;
+                let uri: Uri =
+                    format!("{}{}", remote.base, request.uri()).parse().context("the server's URL is malformed")?;
                 *request.uri_mut() = uri;
                 let sent = remote.http.request(request).await;
                 let response = sent.with_context(|| {
@@ -132,7 +137,8 @@ impl Client {
 
     /// POSTs JSON.
     pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<Bytes> {
-        let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(Body::from(body.to_string()))?;
+        let request =
+            Request::post(path).header(CONTENT_TYPE, "application/json").body(Body::from(body.to_string()))?;
         let response = self.ask(request).await?.context("the server does not know this path")?;
         Ok(response.into_body().collect().await?.to_bytes())
     }

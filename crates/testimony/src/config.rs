@@ -89,7 +89,12 @@ impl Default for Config {
             environment: "default".into(),
             host: String::new(),
             listen: Listen { api: local(4140), gateway: local(4141), allowed_hosts: Vec::new() },
-            upstream: Upstream { url: String::new(), api_key: String::new(), models: Vec::new(), record: Record::BeforeAnswer },
+            upstream: Upstream {
+                url: String::new(),
+                api_key: String::new(),
+                models: Vec::new(),
+                record: Record::BeforeAnswer,
+            },
             ledger: Ledger { reserve_bytes: ledger.reserve_bytes, wal_segment_bytes: ledger.wal_segment_bytes },
             limits: Limits {
                 request_bytes_max: gateway.request_bytes_max,
@@ -134,10 +139,14 @@ pub(crate) fn load(
         let place = path.display().to_string();
         #[expect(clippy::disallowed_methods, reason = "a configuration file is read once, at start")]
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
-        let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Toml { place: place.clone(), what: error.to_string() })?;
+        let table: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::Toml { place: place.clone(), what: error.to_string() })?;
         merge(&mut layers, table, "", &place, &known)?;
     }
-    for (name, text) in environment.filter(|(name, _)| name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str())) {
+    for (name, text) in
+        environment.filter(|(name, _)| name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str()))
+    {
         let place = format!("environment variable {name}");
         let variable = |key: &String| format!("{PREFIX}{}", key.replace('.', "_").to_uppercase());
         let Some(key) = known.iter().find(|key| variable(key) == name) else {
@@ -174,7 +183,10 @@ fn known_keys(table: &Table) -> Vec<String> {
 
 fn nearest(key: &str, known: impl Iterator<Item = String>) -> Option<String> {
     let scored = known.map(|known| (strsim::damerau_levenshtein(key, &known), known));
-    scored.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| *distance <= key.len() / 2 + 1).map(|(_, known)| known)
+    scored
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= key.len() / 2 + 1)
+        .map(|(_, known)| known)
 }
 
 fn merge(into: &mut Table, from: Table, path: &str, place: &str, known: &[String]) -> Result<(), ConfigError> {
@@ -242,7 +254,8 @@ mod tests {
     #[test]
     fn flags_win_over_environment_over_file_over_built_in() {
         let file = file("environment = 'file'\nservice = 'file'\n[listen]\napi = '127.0.0.1:1'\n");
-        let environment = variables(&[("TESTIMONY_SERVICE", "variable"), ("TESTIMONY_LISTEN_API", "127.0.0.1:2"), ("HOME", "/")]);
+        let environment =
+            variables(&[("TESTIMONY_SERVICE", "variable"), ("TESTIMONY_LISTEN_API", "127.0.0.1:2"), ("HOME", "/")]);
         let config = load(Some(file.path()), environment, &[("listen.api", "127.0.0.1:3".into())]).unwrap();
         assert_eq!((config.environment.as_str(), config.service.as_str()), ("file", "variable"));
         assert_eq!(config.listen.api.port(), 3);

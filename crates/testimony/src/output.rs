@@ -122,7 +122,11 @@ pub(crate) fn message_text(message: &Value) -> String {
             let calls = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let name = |call: &Value| {
                 let function = call.get("function")?;
-                Some(format!("{}({})", function.get("name")?.as_str()?, function.get("arguments")?.as_str().unwrap_or("")))
+                Some(format!(
+                    "{}({})",
+                    function.get("name")?.as_str()?,
+                    function.get("arguments")?.as_str().unwrap_or("")
+                ))
             };
             calls.iter().filter_map(name).collect::<Vec<_>>().join(" ")
         }
@@ -150,7 +154,8 @@ mod tests {
     fn a_message_of_parts_or_of_calls_has_a_text_too() {
         let parts = serde_json::json!({"content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]});
         assert_eq!(message_text(&parts), "a b");
-        let calls = serde_json::json!({"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]});
+        let calls =
+            serde_json::json!({"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]});
         assert_eq!(message_text(&calls), "f({})");
     }
 }

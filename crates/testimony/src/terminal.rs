@@ -9,7 +9,12 @@ use tracing_subscriber::EnvFilter;
 /// Sends the program's own log to standard error; `TESTIMONY_LOG=debug` shows more.
 pub(crate) fn start_logging() {
     let filter = EnvFilter::try_from_env("TESTIMONY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
 }
 
 /// Prints an error and what caused it.

@@ -28,7 +28,10 @@ pub(crate) struct Report {
 struct Directory(PathBuf);
 
 impl LogSource for Directory {
-    #[expect(clippy::disallowed_methods, reason = "a checker reads what is there, without going through the program that wrote it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a checker reads what is there, without going through the program that wrote it"
+    )]
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
     }
@@ -76,7 +79,9 @@ pub(crate) fn check_directory(data: &Path, key: Option<&VerifierKey>) -> anyhow:
     let mut batches = Vec::new();
     let archive = match Archive::open(&world, data, |batch| batches.push(batch)) {
         Ok(archive) => archive,
-        Err(error @ (OpenError::Damage(_) | OpenError::Identity(IdentityError::Key(..) | IdentityError::Differs(_)))) => {
+        Err(
+            error @ (OpenError::Damage(_) | OpenError::Identity(IdentityError::Key(..) | IdentityError::Differs(_))),
+        ) => {
             report.wrong.push(error.to_string());
             return Ok(report);
         }
@@ -88,7 +93,8 @@ pub(crate) fn check_directory(data: &Path, key: Option<&VerifierKey>) -> anyhow:
     let tail = Tail::new(&batches, archive.wal_first());
     if archive.published().is_some() || archive.wal_first() > 0 {
         let source = Directory(data.join("log"));
-        let checked = check_log(&source, key, threads(), &|index, leaf| tail.agrees(index, leaf), &|records| bar.inc(records));
+        let checked =
+            check_log(&source, key, threads(), &|index, leaf| tail.agrees(index, leaf), &|records| bar.inc(records));
         let frontier = checked.as_ref().ok().map(|checked| checked.frontier.clone());
         note_log(&mut report, checked);
         if let Some(frontier) = frontier {
@@ -158,12 +164,16 @@ impl<'b> Tail<'b> {
         }
         let Some(last) = self.batches.last().filter(|last| last.end() > published) else { return };
         match Checkpoint::verify(last.checkpoint().as_bytes(), key) {
-            Ok(signed) if signed.size == frontier.size() && signed.root == frontier.root() => report.good.push(format!(
-                "write-ahead log: {} records after the published ones, root {} as signed",
-                signed.size - published,
-                signed.root
-            )),
-            Ok(_) => report.wrong.push("wal: its records do not go on from the published log: one of the two was changed".into()),
+            Ok(signed) if signed.size == frontier.size() && signed.root == frontier.root() => {
+                report.good.push(format!(
+                    "write-ahead log: {} records after the published ones, root {} as signed",
+                    signed.size - published,
+                    signed.root
+                ))
+            }
+            Ok(_) => report
+                .wrong
+                .push("wal: its records do not go on from the published log: one of the two was changed".into()),
             Err(error) => report.wrong.push(format!("wal: the last checkpoint: {error}")),
         }
     }
@@ -202,7 +212,14 @@ fn check_content(leaf: &[u8], stored: &[u8]) -> Result<u64, String> {
     Ok(fields)
 }
 
-fn check_segments(world: &World, data: &Path, archive: &Archive, tail: &Tail<'_>, bar: &ProgressBar, report: &mut Report) {
+fn check_segments(
+    world: &World,
+    data: &Path,
+    archive: &Archive,
+    tail: &Tail<'_>,
+    bar: &ProgressBar,
+    report: &mut Report,
+) {
     let source = Directory(data.join("log"));
     let bundles = |number: u64| {
         let path = EntriesPath { number, width: 256 }.to_string();

@@ -69,7 +69,8 @@ impl Checkpoint {
         if origin.is_empty() {
             return Err(CheckpointError::Malformed("its origin is empty"));
         }
-        let digits = !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit()) && (size == "0" || !size.starts_with('0'));
+        let digits =
+            !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit()) && (size == "0" || !size.starts_with('0'));
         let size = size.parse().ok().filter(|_| digits);
         Ok(Self {
             origin: origin.to_owned(),
@@ -95,7 +96,10 @@ mod tests {
         assert_eq!(Checkpoint::verify(note.as_bytes(), key().verifier()), Ok(checkpoint.clone()));
         let text = &note[..note.find("\n\n").unwrap() + 1];
         let theirs = tlog_tiles::Checkpoint::from_bytes(text.as_bytes()).unwrap();
-        assert_eq!((theirs.origin(), theirs.size(), theirs.hash().0), ("audit.example/edge-7", 70_000, checkpoint.root.0));
+        assert_eq!(
+            (theirs.origin(), theirs.size(), theirs.hash().0),
+            ("audit.example/edge-7", 70_000, checkpoint.root.0)
+        );
     }
 
     #[test]
@@ -109,9 +113,6 @@ mod tests {
     #[test]
     fn another_logs_checkpoint_is_not_taken() {
         let note = key().sign(&format!("audit.example/other\n0\n{}\n", Hash::of_empty_tree()));
-        assert!(matches!(
-            Checkpoint::verify(note.as_bytes(), key().verifier()),
-            Err(CheckpointError::Origin { .. })
-        ));
+        assert!(matches!(Checkpoint::verify(note.as_bytes(), key().verifier()), Err(CheckpointError::Origin { .. })));
     }
 }

@@ -66,11 +66,8 @@ fn is_key_name(name: &str) -> bool {
 
 /// `SHA-256(name || 0x0A || type || public key)[:4]`.
 fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
-    let digest = Sha256::new()
-        .chain_update(name)
-        .chain_update([b'\n', ED25519])
-        .chain_update(key.as_bytes())
-        .finalize();
+    let digest =
+        Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(key.as_bytes()).finalize();
     let mut id = [0; 4];
     id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     id
@@ -151,7 +148,8 @@ impl SignerKey {
     /// # Errors
     /// When it is not one, or its id is not that of its name and key.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let rest = text.trim().strip_prefix("PRIVATE+KEY+").ok_or(NoteError::Key("it does not begin with PRIVATE+KEY+"))?;
+        let rest =
+            text.trim().strip_prefix("PRIVATE+KEY+").ok_or(NoteError::Key("it does not begin with PRIVATE+KEY+"))?;
         let (name, id, seed) = split_key(rest)?;
         let signer = Self::from_seed(name, seed)?;
         if hex(key_id(name, &signer.verifier.key)) != id {
@@ -213,7 +211,8 @@ impl<'a> Note<'a> {
         let (text, rest) = note.split_at(at + 1);
         let lines = rest.strip_prefix('\n').and_then(|lines| lines.strip_suffix('\n'));
         let lines = lines.ok_or(NoteError::Malformed("its last line is not ended"))?;
-        let signatures = lines.split('\n').take(SIGNATURES_MAX + 1).map(NoteSignature::parse).collect::<Result<Vec<_>, _>>()?;
+        let signatures =
+            lines.split('\n').take(SIGNATURES_MAX + 1).map(NoteSignature::parse).collect::<Result<Vec<_>, _>>()?;
         if signatures.len() > SIGNATURES_MAX {
             return Err(NoteError::Malformed("it has more than 100 signatures"));
         }

@@ -224,10 +224,7 @@ impl TileLevels {
             if (hashes.len() as u64) < TILE_WIDTH {
                 break;
             }
-            let tile = FullTile {
-                path: TilePath { level, number: *full, width: 256 },
-                hashes: std::mem::take(hashes),
-            };
+            let tile = FullTile { path: TilePath { level, number: *full, width: 256 }, hashes: std::mem::take(hashes) };
             *full += 1;
             hash = tile.root();
             filled.push(tile);

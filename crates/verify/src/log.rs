@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tlog::{
-    Bundle, Checkpoint, CheckpointError, EntriesPath, Frontier, FullTile, Hash, TILE_WIDTH, TileLevels, TilePath, VerifierKey,
-    leaf_hash,
+    Bundle, Checkpoint, CheckpointError, EntriesPath, Frontier, FullTile, Hash, TILE_WIDTH, TileLevels, TilePath,
+    VerifierKey, leaf_hash,
 };
 
 /// Where a published log is read from: the paths are those of tlog-tiles (`checkpoint`, `tile/…`).
@@ -227,7 +227,10 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, work: &(dyn Fn(&T)
     };
     let mut results = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
-        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
+        handles
+            .into_iter()
+            .flat_map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
     });
     results.sort_by_key(|(at, _)| *at);
     results.into_iter().map(|(_, result)| result).collect()

@@ -192,7 +192,8 @@ impl Disk for RealDisk {
     fn lock(&self, dir: &Path) -> Result<DirectoryLock, LockError> {
         let path = dir.join(LOCK_FILE);
         let failed = |error: io::Error| LockError::Io(path.clone(), error);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let holder = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();

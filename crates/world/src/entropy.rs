@@ -28,7 +28,10 @@ impl dyn Entropy {
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
-    #[expect(clippy::expect_used, reason = "without randomness there are no keys and no salts: going on would be worse than stopping")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness there are no keys and no salts: going on would be worse than stopping"
+    )]
     fn fill(&self, buffer: &mut [u8]) {
         getrandom::fill(buffer).expect("the operating system gave no random bytes");
     }

@@ -19,7 +19,7 @@ mod simulated_disk;
 use std::sync::Arc;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use disk::{AppendFile, Disk, DirectoryLock, LockError, RealDisk};
+pub use disk::{AppendFile, DirectoryLock, Disk, LockError, RealDisk};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use simulated_disk::{Fault, SimulatedDisk};
 

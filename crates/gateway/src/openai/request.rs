@@ -31,7 +31,11 @@ impl<'a> ChatRequest<'a> {
     /// A refusal that names the member at fault. What a model server may judge differently is left to it.
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, Refusal> {
         let malformed = |error: serde_json::Error| {
-            Refusal::invalid(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not a JSON object: {error}"))
+            Refusal::invalid(
+                StatusCode::BAD_REQUEST,
+                "malformed_json",
+                format!("the body is not a JSON object: {error}"),
+            )
         };
         if nesting(body) > DEPTH_MAX {
             let message = format!("the body is nested deeper than {DEPTH_MAX} levels");
@@ -140,7 +144,8 @@ mod tests {
 
     #[test]
     fn messages_are_kept_byte_for_byte_and_the_rest_stays_whole() {
-        let body = br#"{"model":"m", "messages": [ {"role":"user","content":"\u00e9"} ],"temperature":0.70,"stream":true}"#;
+        let body =
+            br#"{"model":"m", "messages": [ {"role":"user","content":"\u00e9"} ],"temperature":0.70,"stream":true}"#;
         let request = ChatRequest::read(body).unwrap();
         assert_eq!(request.messages, r#"[ {"role":"user","content":"\u00e9"} ]"#);
         assert_eq!(request.parameters(), r#"{"model":"m","temperature":0.70,"stream":true}"#);

@@ -43,7 +43,11 @@ impl Bench {
         let mut draft = Draft::new(uuid_v7(time, &self.world.entropy.bytes()), time, kind, Arc::new(source));
         draft.call_id = Some(Uuid::from_u128(call));
         draft.outcome = Some(if kind == Kind::InferenceRequest { Outcome::Allowed } else { Outcome::Completed });
-        draft.content.push(Field { name: "gen_ai.input.messages".into(), media: "text/plain".into(), bytes: b"hello".to_vec() });
+        draft.content.push(Field {
+            name: "gen_ai.input.messages".into(),
+            media: "text/plain".into(),
+            bytes: b"hello".to_vec(),
+        });
         draft
     }
 

@@ -64,15 +64,18 @@ impl Compiler<'_> {
         }
         let literal: &dyn Fn(&str) -> Result<Expr, QueryError> = match column.from {
             From::Number(_) | From::IntAttribute(_) => &|text| {
-                let number = text.parse::<i64>().map_err(|_| self.error(span, format!("{} is a whole number", column.name)))?;
+                let number =
+                    text.parse::<i64>().map_err(|_| self.error(span, format!("{} is a whole number", column.name)))?;
                 Ok(lit(number))
             },
             From::FloatAttribute(_) => &|text| {
-                let number = text.parse::<f64>().map_err(|_| self.error(span, format!("{} is a number", column.name)))?;
+                let number =
+                    text.parse::<f64>().map_err(|_| self.error(span, format!("{} is a number", column.name)))?;
                 Ok(lit(number))
             },
             From::BoolAttribute(_) => &|text| {
-                let fact = text.parse::<bool>().map_err(|_| self.error(span, format!("{} is true or false", column.name)))?;
+                let fact =
+                    text.parse::<bool>().map_err(|_| self.error(span, format!("{} is true or false", column.name)))?;
                 Ok(lit(fact))
             },
             From::Time(_) => &|text| self.moment(text).map(time_literal).ok_or_else(|| self.error(span, TIME_HINT)),
@@ -205,11 +208,26 @@ mod tests {
     #[test]
     fn queries_compile_to_these_expressions() {
         let queries = [
-            "model:gemma*", "env:staging", "status:>=500", "since:7d", "until:2026-11-20", "-user:alice", "stream:true",
-            "temperature:[0 TO 0.5]", "gen_ai.request.seed:7", "100%_", "input:refund", "duration_ms:*", "modle:x",
-            "status:abc", "user:>a", "time:yesterday", "status:4*",
+            "model:gemma*",
+            "env:staging",
+            "status:>=500",
+            "since:7d",
+            "until:2026-11-20",
+            "-user:alice",
+            "stream:true",
+            "temperature:[0 TO 0.5]",
+            "gen_ai.request.seed:7",
+            "100%_",
+            "input:refund",
+            "duration_ms:*",
+            "modle:x",
+            "status:abc",
+            "user:>a",
+            "time:yesterday",
+            "status:4*",
         ];
-        let lines: Vec<String> = queries.iter().map(|query| format!("{query}\n    {}", compiled(query).replace('\n', "\n    "))).collect();
+        let lines: Vec<String> =
+            queries.iter().map(|query| format!("{query}\n    {}", compiled(query).replace('\n', "\n    "))).collect();
         insta::assert_snapshot!(lines.join("\n"));
     }
 }

@@ -52,7 +52,8 @@ impl<'t> Parser<'t> {
     /// Takes a word such as `AND`, when it stands alone.
     fn take_word(&mut self, word: &str) -> bool {
         let after = self.rest().strip_prefix(word);
-        let alone = after.is_some_and(|after| after.is_empty() || after.starts_with(|c: char| c.is_whitespace() || c == '('));
+        let alone =
+            after.is_some_and(|after| after.is_empty() || after.starts_with(|c: char| c.is_whitespace() || c == '('));
         self.at += if alone { word.len() } else { 0 };
         alone
     }
@@ -115,7 +116,11 @@ impl<'t> Parser<'t> {
         if self.take("(") {
             let inner = self.either(depth + 1)?;
             self.skip_space();
-            return if self.take(")") { Ok(inner) } else { Err(self.error(start, start + 1, "this '(' is never closed")) };
+            return if self.take(")") {
+                Ok(inner)
+            } else {
+                Err(self.error(start, start + 1, "this '(' is never closed"))
+            };
         }
         self.term()
     }
@@ -290,7 +295,9 @@ mod tests {
     #[test]
     fn an_error_points_at_the_place() {
         insta::assert_snapshot!(
-            ["(a b", "a OR", "a)", "\"open", "user:", "status:[1 2]", "NOT"].map(|q| parse(q).unwrap_err().to_string()).join("\n\n")
+            ["(a b", "a OR", "a)", "\"open", "user:", "status:[1 2]", "NOT"]
+                .map(|q| parse(q).unwrap_err().to_string())
+                .join("\n\n")
         );
     }
 

@@ -38,7 +38,8 @@ pub(crate) struct Arguments {
 }
 
 /// The question that this product exists for.
-const QUESTION: &str = "How did the model answer this prompt in staging last week, with which parameters, and was it allowed?";
+const QUESTION: &str =
+    "How did the model answer this prompt in staging last week, with which parameters, and was it allowed?";
 const ANSWER_SQL: &str = "SELECT time, environment, model, temperature, max_tokens, decision, reasons, outcome, output FROM calls \
      WHERE environment = 'staging' AND time > now() - INTERVAL '7 days' AND input LIKE '%refund%' ORDER BY time LIMIT 1";
 
@@ -137,10 +138,14 @@ struct Caller {
 impl Caller {
     async fn new(running: &Running, upstream: &str, model: Option<String>, is_scripted: bool) -> anyhow::Result<Self> {
         let http = HttpClient::builder(TokioExecutor::new()).build_http();
-        let mut caller = Self { http, base: format!("http://{}/v1", running.models), model: String::new(), is_scripted };
+        let mut caller =
+            Self { http, base: format!("http://{}/v1", running.models), model: String::new(), is_scripted };
         caller.model = match model {
             Some(model) => model,
-            None => caller.first_model().await.with_context(|| format!("{upstream} tells of no model; name one with --model"))?,
+            None => caller
+                .first_model()
+                .await
+                .with_context(|| format!("{upstream} tells of no model; name one with --model"))?,
         };
         Ok(caller)
     }
@@ -187,10 +192,16 @@ impl Caller {
     /// Calls that end badly: refused by the gateway, cut off by the client, failing at the model server.
     async fn misbehave(&self, round: u32) -> anyhow::Result<()> {
         self.call(&json!({"model": self.model})).await?;
-        let long = if self.is_scripted { "Tell me a story. [[words 500]] [[slow 20]]" } else { "Tell me a very long story." };
+        let long =
+            if self.is_scripted { "Tell me a story. [[words 500]] [[slow 20]]" } else { "Tell me a very long story." };
         self.cut_off(&self.chat("carol", long, true, 0.5)).await?;
         if self.is_scripted {
-            let troubles = ["[[status 503]] Are you there?", "[[reset 3]] What is in stock?", "[[garbage]] Hello?", "[[tool]] Where is order 4711?"];
+            let troubles = [
+                "[[status 503]] Are you there?",
+                "[[reset 3]] What is in stock?",
+                "[[garbage]] Hello?",
+                "[[tool]] Where is order 4711?",
+            ];
             for trouble in troubles.into_iter().cycle().skip(round as usize).take(2) {
                 self.call(&self.chat("bob", trouble, true, 0.0)).await?;
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use crate::Verdict;
 use crate::client::runtime;
 use crate::terminal::print;
-use crate::Verdict;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -23,7 +23,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     runtime()?.block_on(async move {
         let listener = TcpListener::bind(arguments.listen).await?;
         print(&format!("http://{}/v1\n", listener.local_addr()?))?;
-        let options = scripted::Options { delay: Duration::from_millis(arguments.delay_ms), ..scripted::Options::default() };
+        let options =
+            scripted::Options { delay: Duration::from_millis(arguments.delay_ms), ..scripted::Options::default() };
         scripted::serve(listener, options).await;
         Ok(Verdict::Good)
     })

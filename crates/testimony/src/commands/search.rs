@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::Verdict;
 use crate::client::{Target, query_string, runtime};
 use crate::output::{OutputFormat, render};
 use crate::terminal::print;
-use crate::Verdict;
 
 /// The columns that a table shows: what one looks for first.
 pub(crate) const COLUMNS: [&str; 10] =

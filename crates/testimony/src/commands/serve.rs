@@ -9,16 +9,16 @@ use clap::Args;
 use gateway::{Gateway, RecordWhen, Settings, Upstream};
 use ledger::{Identity, Ledger, Opened};
 use record::Source;
-use search::Engine;
+use search::{Engine, SealAt};
 use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, ListenLimits, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use world::World;
 
+use crate::Verdict;
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::terminal::print;
-use crate::Verdict;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -111,23 +111,36 @@ impl Running {
     /// Opens the log, records what a killed process left open, and listens.
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let world = World::real();
-        let upstream = Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
+        let upstream =
+            Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
         // Listening comes before anything is written: a port that is taken leaves no trace.
         let api_listener = bind(config.listen.api).await?;
         let models_listener = bind(config.listen.gateway).await?;
         let (api_address, models_address) = (api_listener.local_addr()?, models_listener.local_addr()?);
-        let Opened { ledger, identity, torn, open_calls } = Ledger::open(&world, &config.data, &ledger_options(&config))?;
+        let Opened { ledger, identity, torn, open_calls } =
+            Ledger::open(&world, &config.data, &ledger_options(&config))?;
         if let Some(torn) = torn {
             tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
                 "cut away the torn end of the write-ahead log: a record that was never acknowledged");
         }
-        let engine = Engine::follow(&world, &config.data, &ledger)?;
+        let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
         let key = identity.signer.verifier().clone();
         let settings = gateway_settings(&config, key.name());
-        let (gateway, interrupted) =
-            Gateway::start(&world, &config.data, ledger.clone(), identity.fingerprint.clone(), upstream, settings, &open_calls).await?;
+        let (gateway, interrupted) = Gateway::start(
+            &world,
+            &config.data,
+            ledger.clone(),
+            identity.fingerprint.clone(),
+            upstream,
+            settings,
+            &open_calls,
+        )
+        .await?;
         if interrupted > 0 {
-            tracing::warn!(calls = interrupted, "recorded calls that were under way when the process stopped as interrupted");
+            tracing::warn!(
+                calls = interrupted,
+                "recorded calls that were under way when the process stopped as interrupted"
+            );
         }
         let router = Api::new(world, config.data.clone(), engine.clone(), Some(ledger.clone()), key, BUILD).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
@@ -144,7 +157,17 @@ impl Running {
             tokio::spawn(serve(api_listener, ApiSurface(router), hosts.clone(), ListenLimits::default(), stopped())),
             tokio::spawn(serve(models_listener, GatewaySurface(gateway.clone()), hosts, models_limits, stopped())),
         ];
-        Ok(Self { api: api_address, models: models_address, ledger, config, identity, engine, gateway, stop, listeners })
+        Ok(Self {
+            api: api_address,
+            models: models_address,
+            ledger,
+            config,
+            identity,
+            engine,
+            gateway,
+            stop,
+            listeners,
+        })
     }
 
     /// The log's public key.
@@ -200,7 +223,9 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "this address can be reached from other machines, and nobody is asked for a key yet");
     }
-    TcpListener::bind(address).await.with_context(|| format!("could not listen on {address}: is Testimony running already?"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("could not listen on {address}: is Testimony running already?"))
 }
 
 fn ledger_options(config: &Config) -> ledger::Options {

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::Value;
 
+use crate::Verdict;
 use crate::client::{Target, percent_encoded, runtime};
 use crate::output::OutputFormat;
 use crate::story;
 use crate::terminal::print;
-use crate::Verdict;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

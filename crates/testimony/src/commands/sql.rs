@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
+use crate::Verdict;
 use crate::client::{Target, runtime};
 use crate::output::{OutputFormat, render};
 use crate::terminal::print;
-use crate::Verdict;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

@@ -5,10 +5,10 @@ use clap::Args;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
+use crate::Verdict;
 use crate::client::{Target, query_string, runtime};
 use crate::output::{OutputFormat, clock, spoken};
 use crate::terminal::{escaped, print};
-use crate::Verdict;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -66,7 +66,9 @@ fn shown(format: OutputFormat, json: &str, raw: bool) -> String {
         return json.to_owned();
     }
     let record: Value = serde_json::from_str(json).unwrap_or_default();
-    let text = |name: &str| record.get(name).map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let text = |name: &str| {
+        record.get(name).map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
     let said = if text("output").is_empty() { text("input") } else { text("output") };
     let said: String = spoken(&said).replace('\n', " ").chars().take(80).collect();
     let time = clock(&text("time"));

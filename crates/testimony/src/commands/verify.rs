@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use clap::Args;
 use tlog::VerifierKey;
 
+use crate::Verdict;
 use crate::client::{Client, runtime};
 use crate::terminal::{escaped, print};
 use crate::verification::{Report, check_directory, check_server};
-use crate::Verdict;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -38,20 +38,30 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         None => check_directory(&arguments.data, key.as_ref())?,
     };
     if key.is_none() {
-        report.unchecked.push("whether the key is the right one: it was taken from the log itself; give --key from where you keep it".into());
+        report.unchecked.push(
+            "whether the key is the right one: it was taken from the log itself; give --key from where you keep it"
+                .into(),
+        );
     }
     print_report(&report)
 }
 
 /// Prints a report and says what follows from it.
 pub(crate) fn print_report(report: &Report) -> anyhow::Result<Verdict> {
-    let lines = |mark: &str, items: &[String]| items.iter().map(|item| format!("{mark} {}\n", escaped(item))).collect::<String>();
+    let lines = |mark: &str, items: &[String]| {
+        items.iter().map(|item| format!("{mark} {}\n", escaped(item))).collect::<String>()
+    };
     let verdict = match report.wrong.len() {
         0 => "verified\n".to_owned(),
         1 => "NOT VERIFIED: 1 finding\n".to_owned(),
         count => format!("NOT VERIFIED: {count} findings\n"),
     };
-    print(&format!("{}{}{}{verdict}", lines("✓", &report.good), lines("·", &report.unchecked), lines("✗", &report.wrong)))?;
+    print(&format!(
+        "{}{}{}{verdict}",
+        lines("✓", &report.good),
+        lines("·", &report.unchecked),
+        lines("✗", &report.wrong)
+    ))?;
     Ok(if report.wrong.is_empty() { Verdict::Good } else { Verdict::VerificationFailed })
 }
 
@@ -60,7 +70,8 @@ fn read_key(given: &str) -> anyhow::Result<VerifierKey> {
     if let Ok(key) = VerifierKey::parse(given) {
         return Ok(key);
     }
-    let text = std::fs::read_to_string(given).with_context(|| format!("{given:?} is neither a vkey nor a file that holds one"))?;
+    let text = std::fs::read_to_string(given)
+        .with_context(|| format!("{given:?} is neither a vkey nor a file that holds one"))?;
     VerifierKey::parse(&text).with_context(|| format!("the file {given:?} holds no vkey"))
 }
 

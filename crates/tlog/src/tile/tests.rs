@@ -20,9 +20,22 @@ fn paths_are_those_of_the_specification() {
 #[test]
 fn a_path_that_is_written_otherwise_is_refused() {
     for bad in [
-        "tile/64/000", "tile/00/000", "tile/0/0", "tile/0/x000/001", "tile/0/000.p/0", "tile/0/000.p/256",
-        "tile/0/000.p/01", "tile/0/../000", "tile/0/001/002", "tile/0/x001/x002", "tile/0/", "tile//000",
-        "tile/0/000/", "/tile/0/000", "tile/0/x999/x999/x999/x999/x999/x999/x999/999", "tile/-1/000",
+        "tile/64/000",
+        "tile/00/000",
+        "tile/0/0",
+        "tile/0/x000/001",
+        "tile/0/000.p/0",
+        "tile/0/000.p/256",
+        "tile/0/000.p/01",
+        "tile/0/../000",
+        "tile/0/001/002",
+        "tile/0/x001/x002",
+        "tile/0/",
+        "tile//000",
+        "tile/0/000/",
+        "/tile/0/000",
+        "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+        "tile/-1/000",
     ] {
         assert!(TilePath::parse(bad).is_err(), "{bad:?} was taken");
     }

@@ -1,0 +1,140 @@
+//! The gateway beside nginx as a plain proxy, and beside the model server called directly.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::device::milliseconds;
+use crate::load::{Measured, measure};
+use crate::{Places, target_dir};
+
+const TIME: Duration = Duration::from_secs(8);
+const THINKING_MS: u64 = 20;
+
+/// A process that ends with this value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn run(places: &Places, sync: Duration) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let load = |address, connections| runtime.block_on(measure(address, connections, TIME));
+    println!("gateway, instant model, {} s each", TIME.as_secs());
+    let (_model, model) = scripted_model(0)?;
+    let direct = show("model server directly", &load(model, 256)?, None);
+    if let Some((_nginx, nginx)) = nginx(&places.disk, model)? {
+        show("nginx, plain proxy", &load(nginx, 256)?, Some(direct));
+    }
+    for (name, dir) in [("disk", &places.disk), ("memory", &places.memory)] {
+        let (_server, gateway) = testimony(&dir.join("instant"), model)?;
+        show(&format!("testimony, data on {name}"), &load(gateway, 256)?, Some(direct));
+    }
+    println!("\ngateway, model that answers after {THINKING_MS} ms, one connection: p50 added to a direct call");
+    let (_model, model) = scripted_model(THINKING_MS)?;
+    let direct = load(model, 1)?.p50;
+    println!("  model server directly           {:>8.3} ms", milliseconds(direct));
+    if let Some((_nginx, nginx)) = nginx(&places.disk, model)? {
+        println!(
+            "  nginx, plain proxy             +{:>8.3} ms",
+            milliseconds(load(nginx, 1)?.p50.saturating_sub(direct))
+        );
+    }
+    for (name, dir) in [("disk", &places.disk), ("memory", &places.memory)] {
+        let (_server, gateway) = testimony(&dir.join("thinking"), model)?;
+        let added = load(gateway, 1)?.p50.saturating_sub(direct);
+        let syncs = if name == "disk" {
+            format!("   {:.2} × one fdatasync", added.as_secs_f64() / sync.as_secs_f64())
+        } else {
+            String::new()
+        };
+        println!("  testimony, data on {name:<10}  +{:>8.3} ms{syncs}", milliseconds(added));
+    }
+    println!();
+    Ok(())
+}
+
+fn show(name: &str, measured: &Measured, direct: Option<f64>) -> f64 {
+    let part = direct
+        .map_or(String::new(), |direct| format!("   {:.0} % of direct", 100.0 * measured.requests_per_second / direct));
+    println!(
+        "  {name:<30} {:>8.0} requests/s   p50 {:>7.2} ms   p99 {:>7.2} ms{part}",
+        measured.requests_per_second,
+        milliseconds(measured.p50),
+        milliseconds(measured.p99)
+    );
+    measured.requests_per_second
+}
+
+fn binary() -> anyhow::Result<std::path::PathBuf> {
+    let binary = target_dir().join("testimony");
+    anyhow::ensure!(binary.exists(), "build the program first: cargo build --release");
+    Ok(binary)
+}
+
+/// Starts a process and reads the address that follows `mark` on its standard output.
+fn start(command: &mut Command, mark: &str) -> anyhow::Result<(Running, SocketAddr)> {
+    let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
+    let lines = BufReader::new(child.0.stdout.take().context("no output")?).lines();
+    for line in lines {
+        let line = line?;
+        if let Some((_, rest)) = line.split_once(mark) {
+            let address = rest.split(['/', ' ']).next().unwrap_or_default().parse()?;
+            return Ok((child, address));
+        }
+    }
+    anyhow::bail!("{command:?} ended without an address")
+}
+
+fn scripted_model(delay_ms: u64) -> anyhow::Result<(Running, SocketAddr)> {
+    start(Command::new(binary()?).args(["scripted-model", "--delay-ms", &delay_ms.to_string()]), "http://")
+}
+
+fn testimony(data: &Path, model: SocketAddr) -> anyhow::Result<(Running, SocketAddr)> {
+    let mut command = Command::new(binary()?);
+    command.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--gateway",
+        "127.0.0.1:0",
+        "--upstream",
+        &format!("http://{model}/v1"),
+    ]);
+    start(command.arg("--data").arg(data), "models     http://")
+}
+
+/// nginx with as many workers as cores, kept-alive connections on both sides and no log; nothing where it is not installed.
+fn nginx(dir: &Path, model: SocketAddr) -> anyhow::Result<Option<(Running, SocketAddr)>> {
+    let program = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+    let Some(program) = program else {
+        println!("  nginx is not installed (Debian: nginx-light); left out");
+        return Ok(None);
+    };
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let config = format!(
+        "worker_processes auto; daemon off; pid {0}/nginx.pid; error_log /dev/null;\nevents {{ worker_connections 2048; }}\n\
+         http {{ access_log off; client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;\n\
+         keepalive_requests 1000000;\n\
+         upstream model {{ server {model}; keepalive 512; keepalive_requests 1000000; }}\n\
+         server {{ listen {address}; location / {{ proxy_pass http://model; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }} }}\n",
+        dir.display()
+    );
+    let file = dir.join("nginx.conf");
+    std::fs::write(&file, config)?;
+    let child = Running(Command::new(program).arg("-c").arg(&file).stderr(Stdio::null()).spawn()?);
+    let end = Instant::now() + Duration::from_secs(5);
+    while std::net::TcpStream::connect(address).is_err() {
+        anyhow::ensure!(Instant::now() < end, "nginx did not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Some((child, address)))
+}

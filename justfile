@@ -1,0 +1,35 @@
+# Every verb in one line. CI runs .ci/run, which runs the same commands.
+
+# format, lints, tests, end to end
+ci:
+    .ci/run
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+test:
+    cargo test --workspace
+
+# the binary under real clients; the real model is used when it answers on 127.0.0.1:8081
+e2e: 
+    cargo build --workspace
+    E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 180 tests/e2e
+
+# kill -9 under load, as many times as you like
+crash rounds="1000":
+    ROUNDS={{rounds}} cargo test -p testimony --test crash -- --nocapture
+
+# figures side by side; parts: appends, gateway, verify
+bench *parts:
+    cargo build --release --workspace
+    cargo run --release -q -p testimony-bench -- {{parts}}
+
+demo:
+    cargo run --release -- demo
+
+# licences, duplicates, advisories (needs cargo-deny)
+deny:
+    cargo deny check
