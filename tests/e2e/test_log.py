@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import http.server
 import json
 import os
 import random
@@ -131,12 +132,39 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", mount], check=True)
 
 
+@pytest.fixture
+def counting_model():
+    """A model server that counts what is forwarded to it."""
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            seen.append(self.rfile.read(int(self.headers["content-length"])))
+            body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}]}'
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    model = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=model.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{model.server_port}/v1", seen
+    model.shutdown()
+
+
 @pytest.mark.parametrize("reserve", [4 << 20, 0])
-def test_on_a_full_disk_nothing_is_forwarded_and_with_space_it_goes_on(small_disk, scripted, tmp_path, reserve):
+def test_on_a_full_disk_nothing_is_forwarded_and_with_space_it_goes_on(small_disk, counting_model, tmp_path, reserve):
+    model, forwarded = counting_model
     config = tmp_path / "testimony.toml"
     config.write_text(f"[ledger]\nreserve_bytes = {reserve}\n")
     data = small_disk / "data"
-    server = Server(data, scripted, "--config", config)
+    server = Server(data, model, "--config", config)
     ballast = small_disk / "ballast"
     try:
         assert server.post(chat("before"))[0] == 200
@@ -151,8 +179,12 @@ def test_on_a_full_disk_nothing_is_forwarded_and_with_space_it_goes_on(small_dis
         assert (status, json.loads(text)["error"]["code"]) == (503, "not_recorded")
         assert int(headers["retry-after"]) > 0
         assert server.get("/readyz")[0] == 503
+        before = len(forwarded)
+        assert server.post(chat("y" * 20_000))[0] == 503
+        assert len(forwarded) == before, "a call was forwarded that could not be recorded"
         assert server.process.poll() is None
         ballast.unlink()
+        assert server.get("/readyz")[0] == 200
         assert wait_for(lambda: server.post(chat("after"))[0] == 200, 5)
         good = statuses.count(200) + 2
         completed = server.sql("SELECT count(*) AS n FROM calls WHERE outcome = 'completed'")[0]["n"]

@@ -1,8 +1,8 @@
 //! The life of a call, top to bottom.
 //!
 //! 1. the request's record goes to the ledger;
-//! 2. the request goes to the model server, at once, or after 1 is durable where that is asked for or the ledger
-//!    has just been full;
+//! 2. the request goes to the model server, at once, or after 1 is durable where that is asked for or
+//!    space is tight;
 //! 3. 1 is durable: from here on bytes may be released;
 //! 4. the answer comes: whole, or as a stream whose chunks flow on as they come, all but the end;
 //! 5. the response's record goes to the ledger and becomes durable;
@@ -106,7 +106,7 @@ impl Call {
     pub(crate) async fn run(self, intent: Draft, mut client: Client) {
         let ledger = self.gateway.0.ledger.clone();
         let mut intent = tokio::spawn(async move { ledger.append(intent).await });
-        let first = self.gateway.0.settings.record == RecordWhen::BeforeForward || self.gateway.0.ledger.is_full();
+        let first = self.gateway.0.settings.record == RecordWhen::BeforeForward || self.gateway.0.ledger.is_tight();
         let early = if first { Some(joined((&mut intent).await)) } else { None };
         if let Some(Err(error)) = &early {
             let _ = client.send(refused(&Refusal::not_recorded(error), None));

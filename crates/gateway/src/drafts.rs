@@ -245,11 +245,7 @@ fn set_arrival(attributes: &mut Attributes<'static>, arrival: &Arrival<'_>) {
 
 fn set_decision(attributes: &mut Attributes<'static>, decision: &'static str, reason: &str) {
     attributes.set("testimony.decision", decision);
-    let mut reasons = Attributes::default();
-    reasons.set_text("reason", reason);
-    if let Some(Value::Text(reason)) = reasons.value("reason") {
-        attributes.set("testimony.decision.reasons", Value::List(vec![Value::Text(reason.clone())]));
-    }
+    attributes.set("testimony.decision.reasons", Value::List(vec![Value::cut(reason)]));
 }
 
 fn set_parameters(attributes: &mut Attributes<'static>, request: &ChatRequest<'_>) {

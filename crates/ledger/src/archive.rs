@@ -1,9 +1,10 @@
 //! Reading the directory of a stopped log. Nothing is written, not even a lock that outlives the reader.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tlog::VerifierKey;
-use world::World;
+use world::{LockError, World};
 
 use crate::batch::Batch;
 use crate::follow::{FollowError, SegmentReader, read_bundle};
@@ -26,7 +27,11 @@ impl Archive {
     /// When there is no log, another process is writing it, or it is damaged.
     pub fn open(world: &World, data: &Path, mut visit: impl FnMut(Batch)) -> Result<Self, OpenError> {
         let key = Identity::open(world, data)?.signer.verifier().clone();
-        let _lock = world.disk.lock(data)?;
+        let _lock = match world.disk.lock(data) {
+            // Evidence may lie on a medium that cannot be written: then nobody else writes it either.
+            Err(LockError::Io(_, error)) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
+            lock => Some(lock?),
+        };
         let recovered = recover(world.disk.as_ref(), data, &key, &mut visit)?;
         Ok(Self { world: world.clone(), data: data.to_owned(), key, recovered })
     }

@@ -48,6 +48,11 @@ impl Default for Options {
 /// Submissions that may wait; each holds at least one record.
 const QUEUE_SUBMISSIONS_MAX: usize = 65_536;
 
+/// After the device was full, this much beyond the reserve must be free before it counts as having room.
+const ROOM_AGAIN_BYTES: u64 = 1 << 20;
+/// With less than this beyond the reserve, space is tight: more than the records of all calls under way may take at once.
+const TIGHT_BYTES: u64 = 256 << 20;
+
 /// Where a record stands in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
@@ -121,6 +126,7 @@ struct Inner {
     queue: Mutex<Option<mpsc::Sender<Submission>>>,
     room: Arc<Semaphore>,
     queue_bytes_max: u32,
+    reserve_bytes: u64,
     shared: Arc<Shared>,
     is_full: Arc<AtomicBool>,
     stopped: watch::Receiver<Option<String>>,
@@ -208,6 +214,7 @@ impl Ledger {
             queue: Mutex::new(Some(sender)),
             room: Arc::new(Semaphore::new(options.queue_bytes_max as usize)),
             queue_bytes_max: options.queue_bytes_max,
+            reserve_bytes: options.reserve_bytes,
             shared,
             is_full,
             stopped,
@@ -253,10 +260,26 @@ impl Ledger {
         if self.0.stopped.borrow().is_some() { AppendError::Stopped } else { AppendError::Closed }
     }
 
-    /// Whether the last attempt to record found no space. The next attempt finds out whether that still holds.
+    /// Whether there is no space to record on: the last attempt found none, and there has been none since.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.0.is_full.load(Ordering::Relaxed)
+        if !self.0.is_full.load(Ordering::Relaxed) {
+            return false;
+        }
+        let free = self.0.world.disk.free_bytes(&self.0.shared.data).unwrap_or(0);
+        let has_room = free >= self.0.reserve_bytes.saturating_add(ROOM_AGAIN_BYTES);
+        if has_room {
+            self.0.is_full.store(false, Ordering::Relaxed);
+        }
+        !has_room
+    }
+
+    /// Whether space is so short that the next records may find none. Whoever must not begin what cannot be recorded
+    /// then waits for the receipt first.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        let free = self.0.world.disk.free_bytes(&self.0.shared.data).unwrap_or(0);
+        free < self.0.reserve_bytes.saturating_add(TIGHT_BYTES)
     }
 
     /// Waits until the device under the log fails, and says how. For ever, on a good day.

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use crate::value::Text;
 use crate::{Attributes, CallPhase, Commitment, Timestamp, Value};
 
 /// A leaf, read and borrowed from its bytes. Words that a later version may add (kinds, outcomes)
@@ -61,13 +62,13 @@ pub struct SourceRef<'a> {
 pub struct ActorRef<'a> {
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub auth: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub ip: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub fingerprint: Option<Cow<'a, str>>,
 }
 
@@ -99,20 +100,24 @@ struct Stored<'a> {
     source: SourceRef<'a>,
     #[serde(borrow, default)]
     actor: Option<ActorRef<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     call_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     trace_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     span_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     parent_span_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     outcome: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     attributes: Attributes<'a>,
     #[serde(borrow, default)]
     content: Attributes<'a>,
+}
+
+fn optional_text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|text| text.0))
 }
 
 impl<'a> Envelope<'a> {

@@ -26,6 +26,18 @@ pub enum Value<'a> {
     Map(Vec<(Cow<'a, str>, Value<'a>)>),
 }
 
+impl Value<'static> {
+    /// A text that came from outside, cut at the largest size a value may have.
+    #[must_use]
+    pub fn cut(text: &str) -> Self {
+        let mut end = text.len().min(crate::ATTRIBUTE_TEXT_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Value::Text(Cow::Owned(text[..end].to_owned()))
+    }
+}
+
 impl Value<'_> {
     /// The value as compact JSON.
     #[must_use]
@@ -126,21 +138,22 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let mut entries = Vec::new();
-        while let Some((TextKey(key), value)) = map.next_entry()? {
+        while let Some((Text(key), value)) = map.next_entry()? {
             entries.push((key, value));
         }
         Ok(Value::Map(entries))
     }
 }
 
-/// A map key, borrowed where it has no escapes.
-struct TextKey<'a>(Cow<'a, str>);
+/// A text, borrowed where it has no escapes. (`Cow` alone is borrowed by serde only as a whole member, not inside
+/// an `Option` or a map.)
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for TextKey<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
-            Value::Text(text) => Ok(TextKey(text)),
-            other => Err(D::Error::custom(format!("a map key must be a text, not {}", other.to_json()))),
+            Value::Text(text) => Ok(Text(text)),
+            other => Err(D::Error::custom(format!("a text is wanted here, not {}", other.to_json()))),
         }
     }
 }
@@ -162,11 +175,7 @@ impl<'a> Attributes<'a> {
 
     /// Sets an attribute to a text that came from outside, cut at the largest size a value may have.
     pub fn set_text(&mut self, key: impl Into<Cow<'a, str>>, text: &str) {
-        let mut end = text.len().min(crate::ATTRIBUTE_TEXT_BYTES_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.set(key, Value::Text(Cow::Owned(text[..end].to_owned())));
+        self.set(key, Value::cut(text));
     }
 
     /// The value under a name.

@@ -126,12 +126,12 @@ async fn on_a_full_disk_nothing_is_taken_and_with_space_it_goes_on() {
         }
         let refused = opened.ledger.append(bench.draft(Kind::InferenceRequest, 2)).await;
         assert_eq!(refused.err(), Some(AppendError::Full), "{fault}");
-        assert!(opened.ledger.is_full());
         bench.disk.mend(Fault::AppendFull);
+        assert!(fault == "write" || opened.ledger.is_full());
         bench.disk.set_free_bytes(u64::MAX);
+        assert!(!opened.ledger.is_full(), "with space again it is ready, before anybody has tried");
     }
     let after = append(&opened.ledger, vec![bench.draft(Kind::InferenceRequest, 3)]).await;
-    assert!(!opened.ledger.is_full());
     assert_eq!(after[0].index, 1);
     opened.ledger.close();
     bench.check(&[before, after].concat());

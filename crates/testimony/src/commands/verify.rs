@@ -35,7 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
             };
             check_server(client, &runtime, &served)
         }
-        None => check_directory(&arguments.data, key.as_ref())?,
+        None => check_directory(&arguments.data, key.as_ref()).context(
+            "could not check the directory; while a server has it, check what it publishes with --server URL",
+        )?,
     };
     if key.is_none() {
         report.unchecked.push(
