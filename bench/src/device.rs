@@ -17,7 +17,7 @@ pub(crate) fn describe(dir: &Path) -> anyhow::Result<Duration> {
     let real = dir.canonicalize()?;
     let mount = mounts
         .lines()
-        .filter_map(|line| line.split_once(' ').map(|(device, rest)| (device, rest)))
+        .filter_map(|line| line.split_once(' '))
         .filter(|(_, rest)| rest.split(' ').next().is_some_and(|point| real.starts_with(point)))
         .max_by_key(|(_, rest)| rest.split(' ').next().map_or(0, str::len));
     let (device, rest) = mount.unwrap_or(("unknown", ""));

@@ -30,8 +30,8 @@ pub(crate) async fn measure(address: SocketAddr, connections: usize, time: Durat
     }
     let took = start.elapsed();
     times.sort_unstable();
-    let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied().unwrap_or_default();
-    Ok(Measured { requests_per_second: times.len() as f64 / took.as_secs_f64(), p50: at(0.5), p99: at(0.99) })
+    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
+    Ok(Measured { requests_per_second: times.len() as f64 / took.as_secs_f64(), p50: at(50), p99: at(99) })
 }
 
 async fn one_connection(address: SocketAddr, request: String, end: Instant) -> anyhow::Result<Vec<Duration>> {

@@ -90,7 +90,6 @@ impl Api {
     }
 
     /// The routes.
-    #[must_use]
     pub fn router(self) -> Router {
         Router::new()
             .route("/livez", get(|| async { "ok\n" }))

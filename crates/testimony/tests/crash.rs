@@ -4,6 +4,12 @@
 //! The seed is printed; `SEED=… cargo test -p testimony --test crash` repeats a run. `ROUNDS` sets the number of kills.
 
 #![allow(missing_docs, reason = "a test has no callers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test stops at what it did not expect"
+)]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

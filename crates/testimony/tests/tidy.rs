@@ -1,6 +1,12 @@
 //! The rules of the house that a compiler does not know.
 
 #![allow(missing_docs, reason = "a test has no callers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test stops at what it did not expect"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

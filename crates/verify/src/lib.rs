@@ -10,4 +10,4 @@
 
 mod log;
 
-pub use log::{CheckedLog, Finding, LogSource, check_log};
+pub use log::{CheckedLog, EntryCheck, Finding, LogSource, check_log};

@@ -16,6 +16,9 @@ pub trait LogSource: Sync {
     fn read(&self, path: &str) -> Result<Vec<u8>, String>;
 }
 
+/// Looks at an entry by its index, and says what is wrong with it.
+pub type EntryCheck<'a> = dyn Fn(u64, &[u8]) -> Result<(), String> + Sync + 'a;
+
 /// A place where the log is not what was signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
@@ -96,7 +99,7 @@ pub fn check_log(
     source: &dyn LogSource,
     key: &VerifierKey,
     threads: usize,
-    entry: &(dyn Fn(u64, &[u8]) -> Result<(), String> + Sync),
+    entry: &EntryCheck<'_>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<CheckedLog, Vec<Finding>> {
     let checkpoint = read(source, "checkpoint")
@@ -163,11 +166,7 @@ fn read(source: &dyn LogSource, path: &str) -> Result<Vec<u8>, Finding> {
 }
 
 /// Hashes the entries of a bundle and compares them with the level 0 tile beside it.
-fn check_bundle(
-    source: &dyn LogSource,
-    path: EntriesPath,
-    entry: &(dyn Fn(u64, &[u8]) -> Result<(), String> + Sync),
-) -> Result<Checked, Finding> {
+fn check_bundle(source: &dyn LogSource, path: EntriesPath, entry: &EntryCheck<'_>) -> Result<Checked, Finding> {
     let name = path.to_string();
     let wrong = |what: String| Finding::Bundle { path: name.clone(), what };
     let bytes = read(source, &name)?;

@@ -210,6 +210,7 @@ impl Disk for RealDisk {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the mode of a file is asked for nowhere else")]
 mod tests {
     use super::*;
 

@@ -28,6 +28,7 @@ impl dyn Entropy {
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
     #[expect(
         clippy::expect_used,
         reason = "without randomness there are no keys and no salts: going on would be worse than stopping"

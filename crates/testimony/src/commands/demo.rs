@@ -72,7 +72,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let verdict = print_report(&report)?;
     if !arguments.exit {
         print(&farewell(&running))?;
-        runtime.block_on(async { Ok::<_, anyhow::Error>(signal()?.await) })?;
+        runtime.block_on(async {
+            signal()?.await;
+            anyhow::Ok(())
+        })?;
     }
     running.stop(&runtime);
     Ok(verdict)
