@@ -17,7 +17,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use ledger::{AppendError, Durable, Receipt};
+use ledger::{AppendError, Durable, Receipt, Submitted};
 use record::{Draft, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -56,6 +56,12 @@ pub(crate) struct Call {
 
 /// The way to the client: its other end is gone when the client is.
 type Client = oneshot::Sender<Response<AnswerBody>>;
+
+/// The record of the request.
+enum Intent {
+    Submitted(Submitted),
+    Durable(Durable<Receipt>),
+}
 
 /// Why a call was cut short.
 enum CutShort {
@@ -104,18 +110,26 @@ impl Call {
 
     /// Runs it to its end, with the record of its request already drafted.
     pub(crate) async fn run(self, intent: Draft, mut client: Client) {
-        let ledger = self.gateway.0.ledger.clone();
-        let mut intent = tokio::spawn(async move { ledger.append(intent).await });
-        let first = self.gateway.0.settings.record == RecordWhen::BeforeForward || self.gateway.0.ledger.is_tight();
-        let early = if first { Some(joined((&mut intent).await)) } else { None };
-        if let Some(Err(error)) = &early {
-            let _ = client.send(refused(&Refusal::not_recorded(error), None));
-            return;
-        }
+        let ledger = &self.gateway.0.ledger;
+        let first = self.gateway.0.settings.record == RecordWhen::BeforeForward || ledger.is_tight();
+        let submitted = match ledger.submit(intent).await {
+            Ok(submitted) if first => match submitted.durable().await {
+                Ok(receipt) => Ok(Intent::Durable(receipt)),
+                Err(error) => Err(error),
+            },
+            submitted => submitted.map(Intent::Submitted),
+        };
+        let submitted = match submitted {
+            Ok(submitted) => submitted,
+            Err(error) => {
+                let _ = client.send(refused(&Refusal::not_recorded(&error), None));
+                return;
+            }
+        };
         let sent = self.forward(&mut client).await;
-        let receipt = match early {
-            Some(receipt) => receipt,
-            None => joined(intent.await),
+        let receipt = match submitted {
+            Intent::Durable(receipt) => Ok(receipt),
+            Intent::Submitted(submitted) => submitted.durable().await,
         };
         match (receipt, sent) {
             (Err(error), _) => drop(client.send(refused(&Refusal::not_recorded(&error), None))),
@@ -326,12 +340,6 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.gateway.0.under_way.send_modify(|calls| *calls -= 1);
     }
-}
-
-fn joined(
-    result: Result<Result<Durable<Receipt>, AppendError>, tokio::task::JoinError>,
-) -> Result<Durable<Receipt>, AppendError> {
-    result.unwrap_or(Err(AppendError::Closed))
 }
 
 fn paused(idle: Duration) -> CutShort {

@@ -37,7 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             origin: None,
-            wal_segment_bytes: 64 << 20,
+            wal_segment_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
             recent_bytes_max: 64 << 20,
             queue_bytes_max: 128 << 20,
@@ -114,6 +114,30 @@ pub struct Opened {
     pub torn: Option<Torn>,
     /// Calls that had begun and not ended: call id and index of the request's record.
     pub open_calls: Vec<(Uuid, u64)>,
+}
+
+type Receipts = oneshot::Receiver<Result<Durable<Vec<Receipt>>, AppendError>>;
+
+/// A record that is on its way.
+pub struct Submitted {
+    id: Uuid,
+    receipts: Receipts,
+    ledger: Ledger,
+}
+
+impl Submitted {
+    /// Waits until the record is durable.
+    ///
+    /// # Errors
+    /// See [`AppendError`]: only [`AppendError::Stopped`] leaves the outcome open.
+    pub async fn durable(self) -> Result<Durable<Receipt>, AppendError> {
+        let receipts = self.receipts.await.map_err(|_| self.ledger.why_closed())??;
+        let id = self.id;
+        Ok(receipts.map(|receipts| {
+            // One draft in, one receipt out; the fallback is never met.
+            receipts.first().copied().unwrap_or(Receipt { id, index: 0, leaf_hash: Hash([0; 32]) })
+        }))
+    }
 }
 
 /// The log. Clones are the same log; it closes when [`Ledger::close`] is called or the last clone goes.
@@ -228,12 +252,16 @@ impl Ledger {
     /// # Errors
     /// See [`AppendError`]: only [`AppendError::Stopped`] leaves the outcome open.
     pub async fn append(&self, draft: Draft) -> Result<Durable<Receipt>, AppendError> {
-        let id = draft.id;
-        let receipts = self.append_all(vec![draft]).await?;
-        Ok(receipts.map(|receipts| {
-            // One draft in, one receipt out; the fallback is never met.
-            receipts.first().copied().unwrap_or(Receipt { id, index: 0, leaf_hash: Hash([0; 32]) })
-        }))
+        self.submit(draft).await?.durable().await
+    }
+
+    /// Puts one record into the queue, waiting only for room there. The receipt can be waited for later; the record is
+    /// appended whether or not anybody does.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was written.
+    pub async fn submit(&self, draft: Draft) -> Result<Submitted, AppendError> {
+        Ok(Submitted { id: draft.id, receipts: self.enqueue(vec![draft]).await?, ledger: self.clone() })
     }
 
     /// Appends records that stand together in the log. Returns once all are durable.
@@ -241,6 +269,11 @@ impl Ledger {
     /// # Errors
     /// See [`AppendError`]; either all are appended or none is.
     pub async fn append_all(&self, drafts: Vec<Draft>) -> Result<Durable<Vec<Receipt>>, AppendError> {
+        let receipts = self.enqueue(drafts).await?;
+        receipts.await.map_err(|_| self.why_closed())?
+    }
+
+    async fn enqueue(&self, drafts: Vec<Draft>) -> Result<Receipts, AppendError> {
         let records = drafts
             .into_iter()
             .map(|draft| draft.seal(self.0.world.entropy.bytes()))
@@ -253,7 +286,7 @@ impl Ledger {
         let (reply, receipts) = oneshot::channel();
         let submission = Submission { records, reply, _room: room };
         queue.ok_or(AppendError::Closed)?.send(submission).await.map_err(|_| self.why_closed())?;
-        receipts.await.map_err(|_| self.why_closed())?
+        Ok(receipts)
     }
 
     fn why_closed(&self) -> AppendError {

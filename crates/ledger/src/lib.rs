@@ -40,6 +40,6 @@ pub use archive::Archive;
 pub use batch::{Batch, Entry};
 pub use follow::{DurablePoint, FollowError, Follower, Portion};
 pub use identity::{Identity, IdentityError};
-pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Receipt};
+pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Receipt, Submitted};
 pub use recovery::{Damage, Torn};
 pub use wal::Durable;

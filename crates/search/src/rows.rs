@@ -79,6 +79,18 @@ pub(crate) fn build_column(from: &From, rows: &[Row<'_>]) -> Result<ArrayRef, Ar
     })
 }
 
+/// Whether a column has no value in any of the rows.
+pub(crate) fn is_absent(from: &From, rows: &[Row<'_>]) -> bool {
+    match from {
+        From::Text(text) => rows.iter().all(|row| text(row).is_none()),
+        From::TextAttribute(key) => rows.iter().all(|row| row.text_attribute(key).is_none()),
+        From::IntAttribute(key) => rows.iter().all(|row| row.int_attribute(key).is_none()),
+        From::FloatAttribute(key) => rows.iter().all(|row| row.float_attribute(key).is_none()),
+        From::BoolAttribute(key) => rows.iter().all(|row| row.bool_attribute(key).is_none()),
+        _ => false,
+    }
+}
+
 fn texts<'r, 'd: 'r>(rows: &'r [Row<'d>], text: impl Fn(&'r Row<'d>) -> Option<std::borrow::Cow<'r, str>>) -> ArrayRef {
     let mut builder = StringViewBuilder::with_capacity(rows.len());
     rows.iter().for_each(|row| builder.append_option(text(row)));
