@@ -155,7 +155,7 @@ struct Inner {
     is_full: Arc<AtomicBool>,
     stopped: watch::Receiver<Option<String>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    _lock: DirectoryLock,
+    lock: Mutex<Option<DirectoryLock>>,
 }
 
 impl Ledger {
@@ -243,7 +243,7 @@ impl Ledger {
             is_full,
             stopped,
             threads: Mutex::new(threads),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })))
     }
 
@@ -366,8 +366,8 @@ impl Ledger {
         self.follow(index).try_next()
     }
 
-    /// Takes no more records, waits until those that were taken are durable and published, and ends the threads.
-    /// Blocks; call it where that is allowed.
+    /// Takes no more records, waits until those that were taken are durable and published, ends the threads
+    /// and lets the directory go. Blocks; call it where that is allowed.
     pub fn close(&self) {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -376,6 +376,7 @@ impl Ledger {
                 tracing::error!("a thread of the ledger panicked");
             }
         }
+        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

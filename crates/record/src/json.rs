@@ -88,9 +88,13 @@ pub(crate) fn write_map<'v, 'd: 'v>(out: &mut Vec<u8>, entries: impl Iterator<It
     out.push(b'}');
 }
 
-/// The order of RFC 8785, section 3.2.3.
+/// The order of RFC 8785, section 3.2.3: by UTF-16 code units. Bytes of UTF-8 sort the same way but where characters beyond
+/// U+FFFF (from byte 0xF0 on) meet those from U+E000 on (from 0xEE on).
 pub(crate) fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+    match a.bytes().zip(b.bytes()).find(|(x, y)| x != y) {
+        Some((x, y)) if x.max(y) >= 0xEE => a.encode_utf16().cmp(b.encode_utf16()),
+        _ => a.cmp(b),
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +115,13 @@ mod tests {
             let mut out = Vec::new();
             write_value(&mut out, &Value::Float(number));
             prop_assert_eq!(serde_json::from_slice::<f64>(&out).unwrap(), number);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_their_utf16_units_do(a in "[a\u{e9}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}]{0,4}", b in "[a\u{e9}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}]{0,4}") {
+            prop_assert_eq!(key_order(&a, &b), a.encode_utf16().cmp(b.encode_utf16()));
         }
     }
 

@@ -154,6 +154,7 @@ async fn a_changed_missing_or_forged_segment_is_found_and_named() {
     for (column, said) in
         [("model", "column model is not what the leaf says"), ("input", "commitment"), ("outcome", "column outcome")]
     {
+        disk.replace(&file, &whole).unwrap();
         forge(&log, &segments[0], column);
         assert!(findings(&log)[0].contains(said), "{column}: {:?}", findings(&log));
     }
