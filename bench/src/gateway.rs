@@ -1,29 +1,17 @@
 //! The gateway beside nginx as a plain proxy, and beside the model server called directly.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-
+use crate::Places;
 use crate::device::milliseconds;
 use crate::load::{Measured, measure};
-use crate::{Places, target_dir};
+use crate::process::{Running, binary, serve, start};
 
 const TIME: Duration = Duration::from_secs(8);
 const THINKING_MS: u64 = 20;
-
-/// A process that ends with this value.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 pub(crate) fn run(places: &Places, sync: Duration) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -74,42 +62,12 @@ fn show(name: &str, measured: &Measured, direct: Option<f64>) -> f64 {
     measured.requests_per_second
 }
 
-fn binary() -> anyhow::Result<std::path::PathBuf> {
-    let binary = target_dir().join("testimony");
-    anyhow::ensure!(binary.exists(), "build the program first: cargo build --release");
-    Ok(binary)
-}
-
-/// Starts a process and reads the address that follows `mark` on its standard output.
-fn start(command: &mut Command, mark: &str) -> anyhow::Result<(Running, SocketAddr)> {
-    let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
-    let lines = BufReader::new(child.0.stdout.take().context("no output")?).lines();
-    for line in lines {
-        let line = line?;
-        if let Some((_, rest)) = line.split_once(mark) {
-            let address = rest.split(['/', ' ']).next().unwrap_or_default().parse()?;
-            return Ok((child, address));
-        }
-    }
-    anyhow::bail!("{command:?} ended without an address")
-}
-
 fn scripted_model(delay_ms: u64) -> anyhow::Result<(Running, SocketAddr)> {
     start(Command::new(binary()?).args(["scripted-model", "--delay-ms", &delay_ms.to_string()]), "http://")
 }
 
 fn testimony(data: &Path, model: SocketAddr) -> anyhow::Result<(Running, SocketAddr)> {
-    let mut command = Command::new(binary()?);
-    command.args([
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--gateway",
-        "127.0.0.1:0",
-        "--upstream",
-        &format!("http://{model}/v1"),
-    ]);
-    start(command.arg("--data").arg(data), "models     http://")
+    serve(data, &format!("http://{model}/v1"), "models     http://")
 }
 
 /// nginx with as many workers as cores, kept-alive connections on both sides and no log; nothing where it is not installed.

@@ -12,6 +12,7 @@ mod appends;
 mod device;
 mod gateway;
 mod load;
+mod process;
 mod verify;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Checking a million records, and being ready again with them.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -9,8 +10,9 @@ use record::Field;
 use search::{Engine, SealAt};
 use world::World;
 
+use crate::Places;
 use crate::appends::{draft, options, source};
-use crate::{Places, target_dir};
+use crate::process::{binary, serve};
 
 const RECORDS: u64 = 1_000_000;
 const TOGETHER: u64 = 1_000;
@@ -21,7 +23,7 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
         let dir = places.disk.join(format!("verify-{content}"));
         write_log(&dir, content)?;
         let start = Instant::now();
-        let output = Command::new(target_dir().join("testimony")).args(["verify", "--data"]).arg(&dir).output()?;
+        let output = Command::new(binary()?).args(["verify", "--data"]).arg(&dir).output()?;
         let took = start.elapsed().as_secs_f64();
         anyhow::ensure!(output.status.success(), "it was not verified: {}", String::from_utf8_lossy(&output.stdout));
         println!("  verify, {name:<26} {:>9.0} records/s   {took:.2} s", RECORDS as f64 / took);
@@ -62,38 +64,13 @@ fn write_log(dir: &Path, content: usize) -> anyhow::Result<()> {
 }
 
 fn ready_again(dir: &Path) -> anyhow::Result<f64> {
-    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     let start = Instant::now();
-    let mut command = Command::new(target_dir().join("testimony"));
-    command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--gateway",
-            "127.0.0.1:0",
-            "--upstream",
-            "http://127.0.0.1:9/v1",
-            "--data",
-        ])
-        .arg(dir);
-    let mut child = command.stdout(std::process::Stdio::piped()).spawn()?;
-    let mut address = String::new();
-    if let Some(output) = child.stdout.take() {
-        for line in BufReader::new(output).lines() {
-            if let Some((_, rest)) = line?.split_once("search     http://") {
-                address = rest.split(' ').next().unwrap_or_default().to_owned();
-                break;
-            }
-        }
-    }
-    let mut stream = std::net::TcpStream::connect(&address)?;
+    let (_server, address) = serve(dir, "http://127.0.0.1:9/v1", "search     http://")?;
+    let mut stream = std::net::TcpStream::connect(address)?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let ready = start.elapsed().as_secs_f64();
-    child.kill()?;
-    child.wait()?;
     anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "it is not ready: {answer}");
     Ok(ready)
 }

@@ -1,7 +1,7 @@
 //! Answers as people and programs want them: tables on a terminal, JSON lines in a pipe.
 
 use bytes::Bytes;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,11 +22,6 @@ pub(crate) enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// What was asked for, or what fits where the output goes.
-    pub(crate) fn or_fitting(asked: Option<Self>) -> Self {
-        asked.unwrap_or(if is_terminal() { Self::Table } else { Self::Jsonl })
-    }
-
     /// What the server is asked for.
     pub(crate) const fn wire(self) -> &'static str {
         match self {
@@ -34,6 +29,24 @@ impl OutputFormat {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
         }
+    }
+}
+
+/// How rows are printed: the flags that every command with rows has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Printing {
+    /// How to print: for people on a terminal and JSON lines in a pipe when nothing is said
+    #[arg(short, long, value_enum)]
+    output: Option<OutputFormat>,
+    /// Print text as it is, control characters and all
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+impl Printing {
+    /// What was asked for, or what fits where the output goes.
+    pub(crate) fn format(&self) -> OutputFormat {
+        self.output.unwrap_or(if is_terminal() { OutputFormat::Table } else { OutputFormat::Jsonl })
     }
 }
 

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::Verdict;
 use crate::client::{Target, query_string, runtime};
-use crate::output::{OutputFormat, render};
+use crate::output::{Printing, render};
 use crate::terminal::print;
 
 /// The columns that a table shows: what one looks for first.
@@ -26,18 +26,14 @@ pub(crate) struct Arguments {
     /// The most records to give
     #[arg(long, default_value_t = 100)]
     limit: usize,
-    /// How to print: a table on a terminal and JSON lines in a pipe when nothing is said
-    #[arg(short, long, value_enum)]
-    output: Option<OutputFormat>,
-    /// Print text as it is, control characters and all
-    #[arg(long)]
-    raw: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     target: Target,
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
-    let format = OutputFormat::or_fitting(arguments.output);
+    let format = arguments.printing.format();
     let client = arguments.target.open()?;
     let query = query_string(&[
         ("q", Some(arguments.query)),
@@ -48,6 +44,6 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     ]);
     let sent = runtime()?.block_on(client.get(&format!("/api/v1/search{query}")))?;
     let sent = sent.context("the server does not know how to search: is it Testimony?")?;
-    print(&render(format, &sent, &COLUMNS, arguments.raw)?)?;
+    print(&render(format, &sent, &COLUMNS, arguments.printing.raw)?)?;
     Ok(Verdict::Good)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::Verdict;
 use crate::client::{Target, runtime};
-use crate::output::{OutputFormat, render};
+use crate::output::{Printing, render};
 use crate::terminal::print;
 
 #[derive(Debug, Args)]
@@ -15,22 +15,18 @@ pub(crate) struct Arguments {
     /// The most rows to give
     #[arg(long, default_value_t = 10_000)]
     limit: usize,
-    /// How to print: a table on a terminal and JSON lines in a pipe when nothing is said
-    #[arg(short, long, value_enum)]
-    output: Option<OutputFormat>,
-    /// Print text as it is, control characters and all
-    #[arg(long)]
-    raw: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     target: Target,
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
-    let format = OutputFormat::or_fitting(arguments.output);
+    let format = arguments.printing.format();
     let client = arguments.target.open()?;
     let path = format!("/api/v1/sql?format={}", format.wire());
     let body = json!({"query": arguments.statement, "limit": arguments.limit});
     let sent = runtime()?.block_on(client.post(&path, &body))?;
-    print(&render(format, &sent, &[], arguments.raw)?)?;
+    print(&render(format, &sent, &[], arguments.printing.raw)?)?;
     Ok(Verdict::Good)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Verdict;
 use crate::client::{Target, query_string, runtime};
-use crate::output::{OutputFormat, clock, spoken};
+use crate::output::{OutputFormat, Printing, clock, spoken};
 use crate::terminal::{escaped, print};
 
 #[derive(Debug, Args)]
@@ -21,18 +21,14 @@ pub(crate) struct Arguments {
     /// End after this many records
     #[arg(long)]
     count: Option<u64>,
-    /// How to print: a line of text on a terminal and JSON lines in a pipe when nothing is said
-    #[arg(short, long, value_enum)]
-    output: Option<OutputFormat>,
-    /// Print text as it is, control characters and all
-    #[arg(long)]
-    raw: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     target: Target,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let format = OutputFormat::or_fitting(arguments.output);
+    let format = arguments.printing.format();
     if matches!(format, OutputFormat::Json | OutputFormat::Csv) {
         anyhow::bail!("a tail has no end, so it cannot be one JSON array or table: use -o jsonl");
     }
@@ -49,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
             while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();
                 let Some(data) = line.strip_prefix(b"data: ") else { continue };
-                print(&shown(format, &String::from_utf8_lossy(data), arguments.raw))?;
+                print(&shown(format, &String::from_utf8_lossy(data), arguments.printing.raw))?;
                 left -= 1;
                 if left == 0 {
                     return Ok(Verdict::Good);
