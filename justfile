@@ -25,7 +25,7 @@ crash rounds="1000":
 # figures side by side; parts: appends, gateway, verify
 bench *parts:
     cargo build --release --workspace
-    cargo run --release -q -p testimony-bench -- {{parts}}
+    cargo run --release -q --bin testimony-bench -- {{parts}}
 
 demo:
     cargo run --release -- demo

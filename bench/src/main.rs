@@ -1,4 +1,4 @@
-//! One command, figures side by side: `cargo run --release -p testimony-bench`.
+//! One command, figures side by side: `cargo run --release --bin testimony-bench`.
 //!
 //! Everything runs on this machine in one go: the load, the model server (the scripted one), nginx as a plain proxy where it is
 //! installed, and the release binary of Testimony. The device and its `fdatasync` are measured and printed first. Parts can be

@@ -1,15 +1,15 @@
 //! The life of a call, top to bottom.
 //!
-//! 1. the request's record goes to the ledger;
-//! 2. the request goes to the model server, at once, or after 1 is durable where that is asked for or
-//!    space is tight;
-//! 3. 1 is durable: from here on bytes may be released;
+//! 1. the request goes to the model server, at once, or after 3 where that is asked for or space is tight;
+//! 2. the request's record goes to the ledger;
+//! 3. it is durable: from here on bytes may be released;
 //! 4. the answer comes: whole, or as a stream whose chunks flow on as they come, all but the end;
 //! 5. the response's record goes to the ledger and becomes durable;
 //! 6. the end is released.
 //!
 //! Whatever cuts this short (the client, the model server, a limit, this process being stopped) leads to 5 as well.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use ledger::{AppendError, Durable, Receipt, Submitted};
+use ledger::{AppendError, Durable, Receipt};
 use record::{Draft, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -57,11 +57,8 @@ pub(crate) struct Call {
 /// The way to the client: its other end is gone when the client is.
 type Client = oneshot::Sender<Response<AnswerBody>>;
 
-/// The record of the request.
-enum Intent {
-    Submitted(Submitted),
-    Durable(Durable<Receipt>),
-}
+/// What both halves of a call's beginning led to: the record of its request, and the model server's answer or none.
+type Begun = (Durable<Receipt>, Result<Response<Incoming>, CutShort>);
 
 /// Why a call was cut short.
 enum CutShort {
@@ -103,44 +100,51 @@ impl Call {
         body: Bytes,
         is_chat: bool,
     ) -> Self {
-        gateway.0.under_way.send_modify(|calls| *calls += 1);
+        gateway.inner.under_way.send_modify(|calls| *calls += 1);
         let began = Instant::now();
         Self { gateway, facts, method, path, headers, body, is_chat, began, first_chunk: None, status: None }
     }
 
     /// Runs it to its end, with the record of its request already drafted.
     pub(crate) async fn run(self, intent: Draft, mut client: Client) {
-        let ledger = &self.gateway.0.ledger;
-        let first = self.gateway.0.settings.record == RecordWhen::BeforeForward || ledger.is_tight();
-        let submitted = match ledger.submit(intent).await {
-            Ok(submitted) if first => match submitted.durable().await {
-                Ok(receipt) => Ok(Intent::Durable(receipt)),
-                Err(error) => Err(error),
-            },
-            submitted => submitted.map(Intent::Submitted),
+        let first = self.gateway.inner.settings.record == RecordWhen::BeforeForward;
+        let begun = if first || self.gateway.inner.ledger.is_tight() {
+            self.record_then_forward(intent, &mut client).await
+        } else {
+            self.forward_and_record(intent, &mut client).await
         };
-        let submitted = match submitted {
-            Ok(submitted) => submitted,
-            Err(error) => {
-                let _ = client.send(refused(&Refusal::not_recorded(&error), None));
-                return;
-            }
-        };
-        let sent = self.forward(&mut client).await;
-        let receipt = match submitted {
-            Intent::Durable(receipt) => Ok(receipt),
-            Intent::Submitted(submitted) => submitted.durable().await,
-        };
-        match (receipt, sent) {
-            (Err(error), _) => drop(client.send(refused(&Refusal::not_recorded(&error), None))),
-            (Ok(_), Err(cut)) => self.end_without_answer(client, &cut, Vec::new()).await,
-            (Ok(receipt), Ok(response)) => self.answer(client, response, receipt).await,
+        match begun {
+            Err(error) => drop(client.send(refused(&Refusal::not_recorded(&error), None))),
+            Ok((_, Err(cut))) => self.end_without_answer(client, &cut, Vec::new()).await,
+            Ok((receipt, Ok(response))) => self.answer(client, response, receipt).await,
         }
     }
 
+    async fn record_then_forward(&self, intent: Draft, client: &mut Client) -> Result<Begun, AppendError> {
+        let receipt = self.gateway.inner.ledger.append(intent).await?;
+        Ok((receipt, self.forward(client).await))
+    }
+
+    /// The request is on its way to the model server before its record is sealed and queued; both then go on together.
+    async fn forward_and_record(&self, intent: Draft, client: &mut Client) -> Result<Begun, AppendError> {
+        let mut sending = pin!(self.forward(client));
+        let early = tokio::select! {
+            biased;
+            sent = &mut sending => Some(sent),
+            // Lets the connection's task write.
+            () = tokio::task::yield_now() => None,
+        };
+        let submitted = self.gateway.inner.ledger.submit(intent).await?;
+        let sent = match early {
+            Some(sent) => sent,
+            None => sending.await,
+        };
+        Ok((submitted.durable().await?, sent))
+    }
+
     async fn forward(&self, client: &mut Client) -> Result<Response<Incoming>, CutShort> {
-        let upstream = &self.gateway.0.upstream;
-        let idle = self.gateway.0.settings.limits.upstream_idle;
+        let upstream = &self.gateway.upstream;
+        let idle = self.gateway.inner.settings.limits.upstream_idle;
         let send = upstream.send(self.method.clone(), &self.path, &self.headers, self.body.clone());
         tokio::select! {
             sent = tokio::time::timeout(idle, send) => match sent {
@@ -173,7 +177,7 @@ impl Call {
     fn released_headers(&self, headers: &HeaderMap, receipt: &Receipt) -> HeaderMap {
         let mut released = passed_on(headers);
         released.remove(CONTENT_LENGTH);
-        let origin = self.gateway.0.ledger.origin();
+        let origin = self.gateway.inner.ledger.origin();
         let receipt = format!("origin=\"{origin}\", index={}, leaf=:{}:", receipt.index, receipt.leaf_hash);
         for (name, value) in [(CALL_HEADER, self.facts.call.to_string()), (RECEIPT_HEADER, receipt)] {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -194,7 +198,7 @@ impl Call {
                 () = gateway.stopping() => Err(CutShort::Stopping),
             };
             match next {
-                Ok(Some(chunk)) if bytes.len() + chunk.len() > self.gateway.0.settings.limits.response_bytes_max => {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() > self.gateway.inner.settings.limits.response_bytes_max => {
                     break Err(self.too_large());
                 }
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
@@ -229,7 +233,7 @@ impl Call {
         let (chunks, relayed) = mpsc::channel(CHUNKS_WAITING_MAX);
         let mut reader = EventReader::default();
         let mut held = Vec::new();
-        let spooled = self.gateway.0.spool.begin(self.facts.call);
+        let spooled = self.gateway.inner.spool.begin(self.facts.call);
         let mut ended = Ok(());
         if client.send(released.map(|()| AnswerBody::Relayed(relayed, End::Open))).is_err() {
             ended = Err(CutShort::ClientGone);
@@ -252,7 +256,7 @@ impl Call {
                 Ok(None) => break,
                 Ok(Some(chunk))
                     if reader.position() + chunk.len() as u64
-                        > self.gateway.0.settings.limits.response_bytes_max as u64 =>
+                        > self.gateway.inner.settings.limits.response_bytes_max as u64 =>
                 {
                     Err(self.too_large())
                 }
@@ -282,7 +286,7 @@ impl Call {
     }
 
     async fn next_chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, CutShort> {
-        let idle = self.gateway.0.settings.limits.upstream_idle;
+        let idle = self.gateway.inner.settings.limits.upstream_idle;
         loop {
             let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| paused(idle))?;
             let Some(frame) = frame else { return Ok(None) };
@@ -298,7 +302,7 @@ impl Call {
     }
 
     fn too_large(&self) -> CutShort {
-        let limit = self.gateway.0.settings.limits.response_bytes_max;
+        let limit = self.gateway.inner.settings.limits.response_bytes_max;
         let message = format!("the model server's answer has more than {limit} bytes");
         CutShort::upstream(StatusCode::BAD_GATEWAY, "answer_too_large", message)
     }
@@ -327,8 +331,10 @@ impl Call {
             duration_ms: milliseconds(self.began.elapsed()),
             first_chunk_ms: self.first_chunk.map(milliseconds),
         };
-        let draft = self.facts.response(&self.gateway.0.world, &ending);
-        let recorded = self.gateway.0.ledger.append(draft).await;
+        let draft = self.facts.response(&self.gateway.inner.world, &ending);
+        let (ledger, calls) = (&self.gateway.inner.ledger, *self.gateway.inner.under_way.borrow());
+        // The only call that is under way has its thread to itself: waiting there for the disk holds up nobody.
+        let recorded = if calls == 1 { ledger.append_here(draft).await } else { ledger.append(draft).await };
         if let Err(error) = &recorded {
             tracing::error!(%error, call = %self.facts.call, "the outcome of a call could not be recorded; its answer is withheld");
         }
@@ -338,7 +344,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.gateway.0.under_way.send_modify(|calls| *calls -= 1);
+        self.gateway.inner.under_way.send_modify(|calls| *calls -= 1);
     }
 }
 

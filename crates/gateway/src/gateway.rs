@@ -83,14 +83,16 @@ pub enum GatewayError {
     Interrupted(#[source] AppendError),
 }
 
-/// The gateway. Clones are the same gateway.
+/// The gateway. Clones are the same gateway, with the same connections to the model server.
 #[derive(Clone)]
-pub struct Gateway(pub(crate) Arc<Inner>);
+pub struct Gateway {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) upstream: Upstream,
+}
 
 pub(crate) struct Inner {
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
-    pub(crate) upstream: Upstream,
     pub(crate) spool: Spool,
     pub(crate) settings: Settings,
     source: Arc<Source>,
@@ -126,26 +128,31 @@ impl Gateway {
             .await
             .map_err(GatewayError::Interrupted)?;
         spool.forget_leftovers().map_err(failed)?;
-        let gateway = Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             world: world.clone(),
             ledger,
-            upstream,
             spool,
             settings,
             source,
             fingerprint,
             stopping: watch::Sender::new(false),
             under_way: watch::Sender::new(0),
-        }));
-        Ok((gateway, open_calls.len()))
+        });
+        Ok((Self { inner, upstream }, open_calls.len()))
+    }
+
+    /// The same gateway with connections of its own to the model server, for a thread whose calls should not wake another.
+    #[must_use]
+    pub fn with_own_connections(&self) -> Self {
+        Self { inner: self.inner.clone(), upstream: self.upstream.with_own_connections() }
     }
 
     /// Lets calls under way go on for at most `grace`, then ends them; returns when the last one has its outcome.
     pub async fn stop(&self, grace: Duration) {
-        let mut under_way = self.0.under_way.subscribe();
+        let mut under_way = self.inner.under_way.subscribe();
         let done = under_way.wait_for(|calls| *calls == 0);
         if tokio::time::timeout(grace, done).await.is_err() {
-            self.0.stopping.send_replace(true);
+            self.inner.stopping.send_replace(true);
             // The sender lives in `self`, so this ends only when the last call has.
             let _ = under_way.wait_for(|calls| *calls == 0).await;
         }
@@ -153,7 +160,7 @@ impl Gateway {
 
     /// Waits until calls under way are to end.
     pub(crate) async fn stopping(&self) {
-        let mut stopping = self.0.stopping.subscribe();
+        let mut stopping = self.inner.stopping.subscribe();
         // The sender lives in `self`, so the wait cannot fail.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
@@ -196,18 +203,18 @@ impl Gateway {
             Err(refusal) => return self.refuse(arrival, &refusal, &body).await,
         };
         let facts = self.facts(arrival, "chat", Some(&request));
-        let intent = facts.request(&self.0.world, arrival, &self.0.upstream, Some(&request));
+        let intent = facts.request(&self.inner.world, arrival, &self.upstream, Some(&request));
         self.forward(arrival, facts, intent, body.clone(), true).await
     }
 
     async fn models(&self, arrival: &Arrival<'_>) -> Response<AnswerBody> {
         let facts = self.facts(arrival, "list_models", None);
-        let intent = facts.request(&self.0.world, arrival, &self.0.upstream, None);
+        let intent = facts.request(&self.inner.world, arrival, &self.upstream, None);
         self.forward(arrival, facts, intent, Bytes::new(), false).await
     }
 
     fn facts(&self, arrival: &Arrival<'_>, operation: &'static str, request: Option<&ChatRequest<'_>>) -> CallFacts {
-        CallFacts::new(&self.0.world, self.0.source.clone(), &self.0.fingerprint, arrival, operation, request)
+        CallFacts::new(&self.inner.world, self.inner.source.clone(), &self.inner.fingerprint, arrival, operation, request)
     }
 
     /// Runs the call in a task of its own: the outcome is recorded even when the client goes away and this future with it.
@@ -250,14 +257,14 @@ impl Gateway {
         let operation = if arrival.path == MODELS_PATH { "list_models" } else { "chat" };
         let facts = self.facts(arrival, operation, None);
         let call = facts.call;
-        match self.0.ledger.append(facts.denied(&self.0.world, arrival, refusal, body)).await {
+        match self.inner.ledger.append(facts.denied(&self.inner.world, arrival, refusal, body)).await {
             Ok(_) => refused(refusal, Some(call)),
             Err(error) => refused(&Refusal::not_recorded(&error), None),
         }
     }
 
     fn check_model<'a>(&self, request: ChatRequest<'a>) -> Result<ChatRequest<'a>, Refusal> {
-        let models = &self.0.settings.models;
+        let models = &self.inner.settings.models;
         if models.is_empty() || models.iter().any(|pattern| matches_pattern(pattern, &request.model)) {
             return Ok(request);
         }
@@ -271,7 +278,7 @@ impl Gateway {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let limits = &self.0.settings.limits;
+        let limits = &self.inner.settings.limits;
         let mut read = BytesMut::new();
         loop {
             let frame = tokio::time::timeout(limits.request_idle, body.frame()).await.map_err(|_| {

@@ -45,10 +45,13 @@ pub enum UpstreamError {
     Roots(#[source] std::io::Error),
 }
 
-/// A model server and the connections to it.
+type Connector = HttpsConnector<HttpConnector>;
+
+/// A model server and the connections to it. Clones share the connections.
 #[derive(Clone)]
 pub struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     /// The base path, without a slash at its end.
@@ -71,7 +74,13 @@ impl Upstream {
         }
         let path = parts.path_and_query.map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
         let authorization = api_key.map(bearer).transpose()?;
-        Ok(Self { client: client(scheme.as_str() == "https")?, scheme, authority, path, authorization })
+        let connector = connector(scheme.as_str() == "https")?;
+        Ok(Self { client: client(connector.clone()), connector, scheme, authority, path, authorization })
+    }
+
+    /// The same model server with connections of its own.
+    pub(crate) fn with_own_connections(&self) -> Self {
+        Self { client: client(self.connector.clone()), ..self.clone() }
     }
 
     /// Its host, for records.
@@ -153,7 +162,7 @@ fn bearer(key: &str) -> Result<HeaderValue, UpstreamError> {
     Ok(value)
 }
 
-fn client(is_https: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, UpstreamError> {
+fn connector(is_https: bool) -> Result<Connector, UpstreamError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -163,12 +172,14 @@ fn client(is_https: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<B
         true => tls.with_native_roots().map_err(UpstreamError::Roots)?.with_no_client_auth(),
         false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
     };
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
-    Ok(Client::builder(TokioExecutor::new())
+    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http))
+}
+
+fn client(connector: Connector) -> Client<Connector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_timer(TokioTimer::new())
-        .build(connector))
+        .build(connector)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub enum FollowError {
     Missing(PathBuf, u64),
 }
 
-/// What the sequencer shows and followers see.
+/// What the writer shows and followers see.
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) data: PathBuf,
@@ -159,6 +159,11 @@ impl Follower {
         let point = shared.point.subscribe();
         let closed = shared.is_closed.subscribe();
         Self { shared, point, closed, next: from, segment: None }
+    }
+
+    /// Tells whether more batches may come.
+    pub(crate) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.clone()
     }
 
     /// The index that it reads next.

@@ -1,18 +1,20 @@
 //! # ledger: the one writer, and the two doors
 //!
-//! One door in, [`Ledger::append`], and one door out, [`Ledger::follow`]. Between them runs one thread, the
-//! sequencer, whose whole life is in `sequencer.rs`: take what queued, stamp it, hash it, sign the new
-//! tree, write one frame, `fdatasync` once, and only then tell anybody.
+//! One door in, [`Ledger::append`], and one door out, [`Ledger::follow`]. Between them stands one writer, whose
+//! whole life is in `writer.rs`: stamp, hash, sign the new tree, write one frame, `fdatasync` once, and
+//! only then tell anybody. The sequencer's thread holds it while there is a queue; a caller who finds it free
+//! may write itself ([`Ledger::append_here`]).
 //!
 //! ```text
-//! append ─▶ queue ─▶ sequencer ─▶ WAL frame, one fdatasync ─▶ receipts
+//! append ─▶ queue ─▶ sequencer ─▶ writer: WAL frame, one fdatasync ─▶ receipts
 //!                                            └──▶ followers: tiles, search, tail
 //! ```
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `ledger` | [`Ledger`]: open, append, follow, read, close |
-//! | `sequencer` | the life of a batch |
+//! | `writer` | the life of a batch |
+//! | `sequencer` | the thread that writes what queued |
 //! | `tally` | what must be known to go on: tree, sequences, calls under way |
 //! | `batch`, `frame` | entries that became durable together, and their bytes in the write-ahead log |
 //! | `wal` | segments of the write-ahead log; [`Durable`] |
@@ -35,6 +37,7 @@ mod sequencer;
 mod tally;
 mod tiles;
 mod wal;
+mod writer;
 
 pub use archive::Archive;
 pub use batch::{Batch, Entry};

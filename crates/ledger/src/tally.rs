@@ -1,4 +1,4 @@
-//! What the sequencer must know to go on: no more than fits the head of a WAL segment.
+//! What the writer must know to go on: no more than fits the head of a WAL segment.
 
 use std::collections::BTreeMap;
 

@@ -64,30 +64,36 @@ impl TileWriter {
         self.size
     }
 
-    /// Follows the log until it is closed, then publishes the last checkpoint.
+    /// Follows the log until it is closed, then publishes the last checkpoint. It looks at the log once in a while
+    /// instead of waiting for every batch: waking up for each would take time from whoever waits for an answer.
     pub(crate) async fn run(mut self, mut follower: Follower) {
+        let mut closed = follower.closed();
         let mut tick = tokio::time::interval(PUBLISH_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let portion = tokio::select! {
-                portion = follower.next() => portion,
-                _ = tick.tick() => {
-                    self.attempt(Self::publish).await;
-                    continue;
-                }
+            let is_last = tokio::select! {
+                _ = tick.tick() => false,
+                // An error is the end of everything that could still append.
+                _ = closed.wait_for(|is_closed| *is_closed) => true,
             };
-            match portion {
-                Ok(Some(portion)) => {
-                    self.take(&portion);
-                    self.attempt(Self::write_pending).await;
-                    self.attempt(Self::make_durable).await;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(%error, "the published log cannot go on; restart to write it anew");
-                    return;
+            loop {
+                match follower.try_next() {
+                    Ok(Some(portion)) => {
+                        self.take(&portion);
+                        self.attempt(Self::write_pending).await;
+                        self.attempt(Self::make_durable).await;
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(%error, "the published log cannot go on; restart to write it anew");
+                        return;
+                    }
                 }
             }
+            if is_last {
+                break;
+            }
+            self.attempt(Self::publish).await;
         }
         let last = self.write_pending().and_then(|()| self.publish());
         if let Err(error) = last {

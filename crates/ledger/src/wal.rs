@@ -51,7 +51,7 @@ pub(crate) enum WriteError {
     Fatal(io::Error),
 }
 
-/// The writing end. The sequencer owns it.
+/// The writing end. The writer owns it.
 pub(crate) struct Wal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,

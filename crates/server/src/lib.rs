@@ -7,6 +7,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `listen` | the accept loop: connections, time-outs, graceful stop |
+//! | `lanes` | threads that each run their connections alone |
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
@@ -15,6 +16,7 @@
 
 mod api;
 mod hosts;
+mod lanes;
 mod listen;
 mod log_files;
 mod problem;
@@ -22,5 +24,6 @@ mod tail;
 
 pub use api::{Api, ApiSurface, Build, ROUTES};
 pub use hosts::AllowedHosts;
+pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use problem::Problem;

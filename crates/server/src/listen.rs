@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::hosts::AllowedHosts;
+use crate::lanes::{Guests, Lane};
 
 /// What answers the requests of a listener.
 pub trait Surface: Clone + Send + Sync + 'static {
@@ -62,10 +63,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Concurrent requests on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
-/// Accepts connections and answers their requests until `stop` resolves; then lets those under way end.
+/// Accepts connections and answers their requests until `stop` resolves; then lets those under way end. A connection goes to
+/// the lane that has the fewest, and is answered by that lane's surface.
 pub async fn serve<S: Surface>(
     listener: TcpListener,
-    surface: S,
+    lanes: Vec<(Lane, S)>,
     hosts: AllowedHosts,
     limits: ListenLimits,
     stop: impl Future<Output = ()>,
@@ -74,6 +76,7 @@ pub async fn serve<S: Surface>(
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let peers = Peers::default();
     let server = Arc::new(builder(limits));
+    let lanes: Vec<_> = lanes.into_iter().map(|(lane, surface)| (lane, surface, Guests::default())).collect();
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -93,11 +96,14 @@ pub async fn serve<S: Surface>(
             }
         };
         let Some(guest) = peers.admit(peer.ip(), limits.connections_per_peer_max) else { continue };
+        let Some((lane, surface, guests)) = lanes.iter().min_by_key(|(_, _, guests)| guests.count()) else { return };
         let _ = stream.set_nodelay(true);
+        let Ok(stream) = stream.into_std() else { continue };
         let connection = connection(&server, stream, peer, surface.clone(), hosts.clone(), &graceful);
-        tokio::spawn(async move {
+        let stays = (permit, guest, guests.clone());
+        lane.spawn(async move {
             connection.await;
-            drop((permit, guest));
+            drop(stays);
         });
     }
     drop(listener);
@@ -123,7 +129,7 @@ fn builder(limits: ListenLimits) -> auto::Builder<TokioExecutor> {
 
 fn connection<S: Surface>(
     server: &Arc<auto::Builder<TokioExecutor>>,
-    stream: TcpStream,
+    stream: std::net::TcpStream,
     peer: SocketAddr,
     surface: S,
     hosts: AllowedHosts,
@@ -139,10 +145,15 @@ fn connection<S: Surface>(
             })
         }
     });
-    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = graceful.watch(connection);
+    let (server, watcher) = (server.clone(), graceful.watcher());
     async move {
-        if let Err(error) = connection.await {
+        // Within the lane: its own event queue watches the stream.
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%error, %peer, "a connection could not be watched"),
+        };
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, %peer, "a connection ended badly");
         }
     }

@@ -10,7 +10,7 @@ use gateway::{Gateway, RecordWhen, Settings, Upstream};
 use ledger::{Identity, Ledger, Opened};
 use record::Source;
 use search::{Engine, SealAt};
-use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, ListenLimits, serve};
+use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Lane, ListenLimits, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use world::World;
@@ -154,8 +154,14 @@ impl Running {
         let grace = Duration::from_secs(config.limits.stop_grace_s + 2);
         let models_limits = ListenLimits { close_grace: grace, ..ListenLimits::default() };
         let listeners = vec![
-            tokio::spawn(serve(api_listener, ApiSurface(router), hosts.clone(), ListenLimits::default(), stopped())),
-            tokio::spawn(serve(models_listener, GatewaySurface(gateway.clone()), hosts, models_limits, stopped())),
+            tokio::spawn(serve(
+                api_listener,
+                vec![(Lane::here(), ApiSurface(router))],
+                hosts.clone(),
+                ListenLimits::default(),
+                stopped(),
+            )),
+            tokio::spawn(serve(models_listener, model_lanes(&gateway)?, hosts, models_limits, stopped())),
         ];
         Ok(Self {
             api: api_address,
@@ -217,6 +223,17 @@ impl Running {
         self.engine.close();
         self.ledger.close();
     }
+}
+
+/// One lane for each core.
+fn model_lanes(gateway: &Gateway) -> anyhow::Result<Vec<(Lane, GatewaySurface)>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (0..cores)
+        .map(|nth| {
+            let lane = Lane::start(&format!("models-{nth}")).context("could not start a thread for connections")?;
+            Ok((lane, GatewaySurface(gateway.with_own_connections())))
+        })
+        .collect()
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

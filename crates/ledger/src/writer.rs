@@ -1,0 +1,153 @@
+//! The life of a batch, top to bottom, for whoever holds the writer: the sequencer's thread, or a caller that found
+//! it free.
+//!
+//! 1. **room**: is there space on the device, beyond the reserve?
+//! 2. **stamp**: receive time and sequence number complete each leaf; its hash goes into the tree;
+//! 3. **sign**: the checkpoint of the tree with the batch;
+//! 4. **write**: one frame, one `fdatasync`;
+//! 5. **remember**: the new tally; begin or release segments;
+//! 6. **tell** followers. Receipts are given out by whoever asked for the batch.
+//!
+//! Nothing that 3 signed leaves before 4 has returned. A batch that fails at 1 or at 4 for want of space has
+//! changed nothing; one that fails at 4 otherwise ends the log.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use record::{Timestamp, Unsequenced};
+use tlog::{Checkpoint, SignerKey};
+use tokio::sync::watch;
+use world::World;
+
+use crate::batch::Batch;
+use crate::follow::Shared;
+use crate::frame::{Frame, FrameWriter};
+use crate::ledger::AppendError;
+use crate::tally::Tally;
+use crate::wal::{Durable, Wal, WriteError};
+
+/// What writing takes. There is one for a log.
+pub(crate) struct Writer {
+    pub(crate) world: World,
+    pub(crate) wal: Wal,
+    pub(crate) tally: Tally,
+    pub(crate) signer: SignerKey,
+    pub(crate) origin: Arc<str>,
+    pub(crate) last_received: Timestamp,
+    pub(crate) reserve_bytes: u64,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) is_full: Arc<AtomicBool>,
+    pub(crate) stopped: watch::Sender<Option<String>>,
+}
+
+/// Where the writer lies while nobody writes; empty once the device has failed or the log is closed.
+#[derive(Clone)]
+pub(crate) struct WriterSlot(Arc<Mutex<Option<Writer>>>);
+
+/// Ends the process when the writer panics: what it holds in memory can no longer be trusted to match the disk.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the ledger's writer panicked; the process ends so that nothing more is acknowledged");
+            std::process::abort();
+        }
+    }
+}
+
+impl WriterSlot {
+    pub(crate) fn new(writer: Writer) -> Self {
+        Self(Arc::new(Mutex::new(Some(writer))))
+    }
+
+    /// Writes records as one batch, after whoever writes now.
+    pub(crate) fn write(&self, records: &[&Unsequenced]) -> Result<Durable<Arc<Batch>>, AppendError> {
+        write(self.0.lock().unwrap_or_else(PoisonError::into_inner), records)
+    }
+
+    /// Writes records as one batch if nobody writes now.
+    pub(crate) fn try_write(&self, records: &[&Unsequenced]) -> Option<Result<Durable<Arc<Batch>>, AppendError>> {
+        match self.0.try_lock() {
+            Ok(slot) => Some(write(slot, records)),
+            Err(TryLockError::Poisoned(slot)) => Some(write(slot.into_inner(), records)),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Nothing is written from here on.
+    pub(crate) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+fn write(
+    mut slot: MutexGuard<'_, Option<Writer>>,
+    records: &[&Unsequenced],
+) -> Result<Durable<Arc<Batch>>, AppendError> {
+    let _guard = AbortOnPanic;
+    let writer = slot.as_mut().ok_or(AppendError::Closed)?;
+    match writer.commit(records) {
+        Ok(batch) => Ok(batch),
+        Err(WriteError::Full(cause)) => {
+            writer.is_full.store(true, Ordering::Relaxed);
+            tracing::warn!(%cause, "no space to record on; calls are refused until there is");
+            Err(AppendError::Full)
+        }
+        Err(WriteError::Fatal(cause)) => {
+            let why = format!("the device under the log failed: {cause}");
+            tracing::error!("{why}; nothing is written any more");
+            writer.stopped.send_replace(Some(why));
+            slot.take();
+            Err(AppendError::Stopped)
+        }
+    }
+}
+
+impl Writer {
+    fn commit(&mut self, records: &[&Unsequenced]) -> Result<Durable<Arc<Batch>>, WriteError> {
+        self.check_room(records)?;
+        let mut tally = self.tally.clone();
+        let received = self.stamp_time();
+        let frame = self.stamp(records, received, &mut tally);
+        let batch = self.wal.append_durably(frame)?.map(Arc::new);
+        self.tally = tally;
+        self.last_received = received;
+        self.is_full.store(false, Ordering::Relaxed);
+        self.wal.release(self.shared.held_from());
+        self.wal.roll_when_full(&self.tally);
+        self.shared.set_active_segment(self.wal.active_first());
+        let told = batch.clone();
+        self.shared.publish(batch);
+        Ok(told)
+    }
+
+    fn check_room(&self, records: &[&Unsequenced]) -> Result<(), WriteError> {
+        let wanted: usize = records.iter().map(|record| record.size()).sum();
+        let free = self.world.disk.free_bytes(&self.shared.data).map_err(WriteError::Fatal)?;
+        if free < self.reserve_bytes.saturating_add(wanted as u64) {
+            let cause = format!("{free} bytes are free, {} are kept in reserve", self.reserve_bytes);
+            return Err(WriteError::Full(std::io::Error::new(std::io::ErrorKind::StorageFull, cause)));
+        }
+        Ok(())
+    }
+
+    /// The time of receipt never goes back within a log, even when the machine's clock does.
+    fn stamp_time(&self) -> Timestamp {
+        Timestamp::from_micros(self.world.clock.now_micros()).max(self.last_received)
+    }
+
+    fn stamp(&self, records: &[&Unsequenced], received: Timestamp, tally: &mut Tally) -> Frame {
+        // 80 bytes cover what is spliced into a leaf and the lengths around it.
+        let capacity = records.iter().map(|record| record.size() + 80).sum::<usize>() + 512;
+        let mut frame = FrameWriter::new(tally.size(), capacity);
+        for record in records {
+            let seq = tally.next_seq(record.producer());
+            let hash = frame.push(|out| record.write_leaf(received, seq, out), record.content());
+            tally.admit(hash, record.producer(), seq, record.phase());
+        }
+        let checkpoint =
+            Checkpoint { origin: self.origin.to_string(), size: tally.size(), root: tally.frontier.root() };
+        frame.finish(checkpoint.sign(&self.signer))
+    }
+}
