@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Places;
-use crate::device::milliseconds;
+use crate::device::{Syncs, milliseconds};
 use crate::load::{Measured, measure};
 use crate::process::{Running, binary, serve, start};
 
 const TIME: Duration = Duration::from_secs(8);
 const THINKING_MS: u64 = 20;
 
-pub(crate) fn run(places: &Places, sync: Duration) -> anyhow::Result<()> {
+pub(crate) fn run(places: &Places, syncs: &Syncs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let load = |address, connections| runtime.block_on(measure(address, connections, TIME));
     println!("gateway, instant model, {} s each", TIME.as_secs());
@@ -40,7 +40,8 @@ pub(crate) fn run(places: &Places, sync: Duration) -> anyhow::Result<()> {
         let (_server, gateway) = testimony(&dir.join("thinking"), model)?;
         let added = load(gateway, 1)?.p50.saturating_sub(direct);
         let syncs = if name == "disk" {
-            format!("   {:.2} × one fdatasync", added.as_secs_f64() / sync.as_secs_f64())
+            let times = |sync: Duration| added.as_secs_f64() / sync.as_secs_f64();
+            format!("   {:.2} × one fdatasync, {:.2} × one at this pace", times(syncs.busy), times(syncs.paced))
         } else {
             String::new()
         };

@@ -29,12 +29,12 @@ fn main() -> anyhow::Result<()> {
     let disk = tempfile::Builder::new().prefix("testimony-bench-").tempdir_in(target_dir())?;
     let memory = tempfile::Builder::new().prefix("testimony-bench-").tempdir_in("/dev/shm")?;
     let places = Places { disk: disk.path().to_owned(), memory: memory.path().to_owned() };
-    let sync = device::describe(&places.disk)?;
+    let syncs = device::describe(&places.disk)?;
     if wants("appends") {
         appends::run(&places)?;
     }
     if wants("gateway") {
-        gateway::run(&places, sync)?;
+        gateway::run(&places, &syncs)?;
     }
     if wants("verify") {
         verify::run(&places)?;

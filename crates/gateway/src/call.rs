@@ -198,7 +198,9 @@ impl Call {
                 () = gateway.stopping() => Err(CutShort::Stopping),
             };
             match next {
-                Ok(Some(chunk)) if bytes.len() + chunk.len() > self.gateway.inner.settings.limits.response_bytes_max => {
+                Ok(Some(chunk))
+                    if bytes.len() + chunk.len() > self.gateway.inner.settings.limits.response_bytes_max =>
+                {
                     break Err(self.too_large());
                 }
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),

@@ -214,7 +214,14 @@ impl Gateway {
     }
 
     fn facts(&self, arrival: &Arrival<'_>, operation: &'static str, request: Option<&ChatRequest<'_>>) -> CallFacts {
-        CallFacts::new(&self.inner.world, self.inner.source.clone(), &self.inner.fingerprint, arrival, operation, request)
+        CallFacts::new(
+            &self.inner.world,
+            self.inner.source.clone(),
+            &self.inner.fingerprint,
+            arrival,
+            operation,
+            request,
+        )
     }
 
     /// Runs the call in a task of its own: the outcome is recorded even when the client goes away and this future with it.

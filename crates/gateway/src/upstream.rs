@@ -176,10 +176,7 @@ fn connector(is_https: bool) -> Result<Connector, UpstreamError> {
 }
 
 fn client(connector: Connector) -> Client<Connector, Full<Bytes>> {
-    Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_timer(TokioTimer::new())
-        .build(connector)
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector)
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! where `salt = HKDF-SHA-256(seed, info = "testimony/v1/salt\n" || field name)` (RFC 5869). One random
 //! seed a record: a field is disclosed by giving its salt, and erased with all others by deleting the seed.
 
+use std::borrow::Cow;
+
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
 use sha2::Sha256;
 
 /// Names of content fields; those of OpenTelemetry's GenAI conventions where one exists.
@@ -50,15 +51,26 @@ pub struct Content {
     pub fields: Vec<Field>,
 }
 
+/// One field of content, borrowed from where it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldRef<'a> {
+    /// Its name, see [`names`].
+    pub name: &'a str,
+    /// Its media type.
+    pub media: &'a str,
+    /// The exact bytes that are committed to.
+    pub bytes: &'a [u8],
+}
+
 /// What a leaf says of one field of content.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Commitment {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commitment<'a> {
     /// The commitment in base64.
-    pub commitment: String,
+    pub commitment: Cow<'a, str>,
     /// How many bytes the field has.
     pub bytes: u64,
     /// Its media type.
-    pub media: String,
+    pub media: Cow<'a, str>,
 }
 
 /// Content that is not what a leaf commits to, or not content at all.
@@ -110,31 +122,11 @@ impl Content {
     /// The first field that differs.
     pub fn check<'c>(
         &self,
-        committed: impl ExactSizeIterator<Item = (&'c str, &'c Commitment)> + Clone,
+        committed: impl ExactSizeIterator<Item = (&'c str, &'c Commitment<'c>)> + Clone,
     ) -> Result<(), ContentError> {
-        if committed.len() != self.fields.len() {
-            return Err(self.other_fields(committed));
-        }
-        for ((name, commitment), field) in committed.clone().zip(&self.fields) {
-            if name != field.name {
-                return Err(self.other_fields(committed));
-            }
-            let expected = encode_base64(&commit(&self.seed, name, &field.bytes));
-            if expected != commitment.commitment
-                || commitment.bytes != field.bytes.len() as u64
-                || commitment.media != field.media
-            {
-                return Err(ContentError::Mismatch(name.to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    fn other_fields<'c>(&self, committed: impl Iterator<Item = (&'c str, &'c Commitment)>) -> ContentError {
-        ContentError::Fields {
-            committed: committed.map(|(name, _)| name.to_owned()).collect(),
-            held: self.fields.iter().map(|field| field.name.clone()).collect(),
-        }
+        let fields: Vec<FieldRef<'_>> =
+            self.fields.iter().map(|Field { name, media, bytes }| FieldRef { name, media, bytes }).collect();
+        check_fields(&self.seed, &fields, committed)
     }
 
     /// The stored form: seed, then for each field three length-prefixed byte strings (name, media, bytes),
@@ -161,22 +153,14 @@ impl Content {
         if stored.is_empty() {
             return Ok(None);
         }
-        let malformed = |rest: &[u8]| ContentError::Malformed(stored.len() - rest.len());
-        let (seed, mut rest) = stored.split_first_chunk::<32>().ok_or(ContentError::Malformed(0))?;
-        let mut fields = Vec::new();
-        while !rest.is_empty() {
-            let mut part = || -> Option<&[u8]> {
-                let (length, after) = rest.split_first_chunk::<4>()?;
-                let (part, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-                rest = after;
-                Some(part)
-            };
-            let parts = (|| Some((part()?, part()?, part()?)))();
-            let (name, media, bytes) = parts.ok_or_else(|| malformed(rest))?;
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| malformed(rest));
-            fields.push(Field { name: text(name)?, media: text(media)?, bytes: bytes.to_vec() });
-        }
-        Ok(Some(Self { seed: *seed, fields }))
+        let (seed, fields) = stored.split_first_chunk::<32>().ok_or(ContentError::Malformed(0))?;
+        let fields = decode_fields(fields)?;
+        let owned = |field: FieldRef<'_>| Field {
+            name: field.name.to_owned(),
+            media: field.media.to_owned(),
+            bytes: field.bytes.to_vec(),
+        };
+        Ok(Some(Self { seed: *seed, fields: fields.into_iter().map(owned).collect() }))
     }
 
     /// The bytes of a field.
@@ -184,6 +168,69 @@ impl Content {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
+}
+
+/// Checks fields, sorted by name, against what a leaf says of them, and that neither has more than the other.
+///
+/// # Errors
+/// The first field that differs.
+pub fn check_fields<'c>(
+    seed: &Seed,
+    fields: &[FieldRef<'_>],
+    committed: impl ExactSizeIterator<Item = (&'c str, &'c Commitment<'c>)> + Clone,
+) -> Result<(), ContentError> {
+    let others = || ContentError::Fields {
+        committed: committed.clone().map(|(name, _)| name.to_owned()).collect(),
+        held: fields.iter().map(|field| field.name.to_owned()).collect(),
+    };
+    if committed.len() != fields.len() {
+        return Err(others());
+    }
+    for ((name, commitment), field) in committed.clone().zip(fields) {
+        if name != field.name {
+            return Err(others());
+        }
+        let matches = base64_of(&commit(seed, name, field.bytes)) == commitment.commitment.as_bytes()
+            && commitment.bytes == field.bytes.len() as u64
+            && commitment.media == field.media;
+        if !matches {
+            return Err(ContentError::Mismatch(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the fields of the stored form, which stand after the seed.
+///
+/// # Errors
+/// When a length does not fit what is there.
+pub fn decode_fields(stored: &[u8]) -> Result<Vec<FieldRef<'_>>, ContentError> {
+    let mut rest = stored;
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        let at = size_of::<Seed>() + stored.len() - rest.len();
+        let mut part = || -> Option<&[u8]> {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (part, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            rest = after;
+            Some(part)
+        };
+        let field = (|| {
+            let (name, media) = (std::str::from_utf8(part()?).ok()?, std::str::from_utf8(part()?).ok()?);
+            Some(FieldRef { name, media, bytes: part()? })
+        })();
+        fields.push(field.ok_or(ContentError::Malformed(at))?);
+    }
+    Ok(fields)
+}
+
+/// The base64 of 32 bytes, without a trip to the heap: a check of a log makes millions of them.
+fn base64_of(bytes: &[u8; 32]) -> [u8; 44] {
+    use base64::Engine as _;
+    let mut out = [0; 44];
+    let written = base64::engine::general_purpose::STANDARD.encode_slice(bytes, &mut out);
+    debug_assert_eq!(written, Ok(44));
+    out
 }
 
 pub(crate) fn encode_base64(bytes: &[u8]) -> String {

@@ -25,7 +25,9 @@ mod kind;
 mod time;
 mod value;
 
-pub use content::{Commitment, Content, ContentError, Field, Seed, names as content_names};
+pub use content::{
+    Commitment, Content, ContentError, Field, FieldRef, Seed, check_fields, decode_fields, names as content_names,
+};
 pub use credential::{FingerprintKey, without_credentials};
 pub use draft::{Actor, CallPhase, Draft, Invalid, Source, Trace, Unsequenced};
 pub use envelope::{ActorRef, Envelope, EnvelopeError, SourceRef};

@@ -1,22 +1,27 @@
 //! Segments against the leaves they were made from: nothing missing, nothing added, nothing changed.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StructArray};
 use datafusion::arrow::datatypes::UInt64Type;
-use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use record::{Content, Envelope, Field};
+use datafusion::arrow::error::ArrowError;
+use datafusion::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use record::{Envelope, FieldRef, Seed, check_fields, decode_fields};
 use tlog::{Bundle, TILE_WIDTH};
 use world::{Disk, World};
 
-use crate::columns::{COLUMNS, CONTENT_COLUMNS, From, Row};
+use crate::columns::{COLUMNS, CONTENT_COLUMNS, From, Row, plain};
 use crate::rows;
 use crate::segment::{self, Segment};
 
-/// Rows that are compared at a time.
-const BATCH_ROWS: usize = 8_192;
+/// Rows that are compared at a time: few enough that what is read of them stays in a core's cache.
+const BATCH_ROWS: usize = 1_024;
 
 /// A segment that is not what was sealed, or is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +33,8 @@ pub struct SegmentFinding {
     pub what: String,
 }
 
-/// Gives the entry bundle with a number, or says why it cannot.
-pub type BundleReader<'a> = dyn Fn(u64) -> Result<Vec<u8>, String> + Sync + 'a;
+/// Appends the entry bundle with a number to a buffer, or says why it cannot.
+pub type BundleReader<'a> = dyn Fn(u64, &mut Vec<u8>) -> Result<(), String> + Sync + 'a;
 
 /// Checks every segment below a data directory on `threads` threads, and that they cover the log from its start to
 /// where the write-ahead log holds it. `progress` is told how many rows have been checked since it was last called.
@@ -49,15 +54,22 @@ pub fn check_segments(
         Err(error) => return (vec![SegmentFinding { place: "segments".into(), what: error.to_string() }], 0),
     };
     let (mut findings, end) = check_cover(&segments, wal_first);
-    let next = AtomicUsize::new(0);
+    let queue = Mutex::new(Queue { disk: world.disk.as_ref(), dir: &dir, segments: segments.iter(), open: None });
     let worker = || {
-        let mut found = Vec::new();
-        while let Some(segment) = segments.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(what) = check_segment(world.disk.as_ref(), &dir, segment, bundles, progress) {
-                found.push(SegmentFinding { place: format!("segments/{}", segment.path), what });
+        let (mut found, mut leaves) = (Vec::new(), Leaves::default());
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            match next {
+                None => return found,
+                Some(Err(finding)) => found.push(finding),
+                Some(Ok((segment, group))) => {
+                    let checked = check_row_group(&segment, group, &mut leaves, bundles, progress);
+                    if let Err(what) = checked.and_then(|()| segment.group_is_done()) {
+                        found.push(segment.finding(what));
+                    }
+                }
             }
         }
-        found
     };
     std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
@@ -90,50 +102,131 @@ fn check_cover(segments: &[Segment], wal_first: u64) -> (Vec<SegmentFinding>, u6
     (findings, end)
 }
 
-fn check_segment(
-    disk: &dyn Disk,
-    dir: &Path,
-    segment: &Segment,
-    bundles: &BundleReader<'_>,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), String> {
-    let file = dir.join(&segment.path);
-    let bytes = disk.read(&file).map_err(|error| error.to_string())?;
-    let stated =
-        disk.read(&segment::digest_path(&file)).map_err(|error| format!("its .sha256 cannot be read: {error}"))?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    if stated != format!("{}  {name}\n", segment::digest(&bytes)).into_bytes() {
-        return Err("its bytes do not have the SHA-256 beside it: one of the two was changed".into());
-    }
-    let leaves = Leaves::read(segment.first..segment.end, bundles)?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
-        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-        .map_err(|error| error.to_string())?;
-    let mut seen = vec![false; leaves.spans.len()];
-    for batch in reader {
-        let batch = batch.map_err(|error| error.to_string())?;
-        check_batch(&batch, segment.first, &leaves, &mut seen)?;
-        progress(batch.num_rows() as u64);
-    }
-    match seen.iter().position(|seen| !seen) {
-        Some(missing) => Err(format!("record {} is missing", segment.first + missing as u64)),
-        None => Ok(()),
+/// Row groups that wait to be checked. Segments are opened one after the other, and shared by the threads.
+struct Queue<'s> {
+    disk: &'s dyn Disk,
+    dir: &'s Path,
+    segments: std::slice::Iter<'s, Segment>,
+    open: Option<(Arc<OpenSegment>, Range<usize>)>,
+}
+
+impl Iterator for Queue<'_> {
+    type Item = Result<(Arc<OpenSegment>, usize), SegmentFinding>;
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((segment, groups)) = &mut self.open
+                && let Some(group) = groups.next()
+            {
+                return Some(Ok((segment.clone(), group)));
+            }
+            let segment = self.segments.next()?;
+            match OpenSegment::open(self.disk, self.dir, segment) {
+                Ok(open) => {
+                    let groups = 0..open.metadata.metadata().num_row_groups();
+                    self.open = Some((Arc::new(open), groups));
+                }
+                Err(what) => {
+                    let place = format!("segments/{}", segment.path);
+                    return Some(Err(SegmentFinding { place, what }));
+                }
+            }
+        }
     }
 }
 
-fn check_batch(batch: &RecordBatch, first: u64, leaves: &Leaves, seen: &mut [bool]) -> Result<(), String> {
-    let indexes = batch.column_by_name("log_index").and_then(|column| column.as_primitive_opt::<UInt64Type>());
-    let indexes = indexes.ok_or("it has no column log_index")?;
+/// A segment whose bytes are those that were sealed.
+struct OpenSegment {
+    segment: Segment,
+    bytes: bytes::Bytes,
+    metadata: ArrowReaderMetadata,
+    /// Which of its records have been met.
+    seen: Vec<AtomicBool>,
+    groups_left: AtomicUsize,
+}
+
+impl OpenSegment {
+    fn open(disk: &dyn Disk, dir: &Path, segment: &Segment) -> Result<Self, String> {
+        let file = dir.join(&segment.path);
+        let bytes = bytes::Bytes::from(disk.read(&file).map_err(|error| error.to_string())?);
+        let stated =
+            disk.read(&segment::digest_path(&file)).map_err(|error| format!("its .sha256 cannot be read: {error}"))?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if stated != format!("{}  {name}\n", segment::digest(&bytes)).into_bytes() {
+            return Err("its bytes do not have the SHA-256 beside it: one of the two was changed".into());
+        }
+        let metadata =
+            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::default()).map_err(|error| error.to_string())?;
+        let records = usize::try_from(segment.end - segment.first).map_err(|error| error.to_string())?;
+        let rows = metadata.metadata().file_metadata().num_rows();
+        if usize::try_from(rows) != Ok(records) {
+            return Err(format!("it has {rows} rows where {records} belong"));
+        }
+        Ok(Self {
+            segment: segment.clone(),
+            seen: (0..records).map(|_| AtomicBool::new(false)).collect(),
+            groups_left: AtomicUsize::new(metadata.metadata().num_row_groups()),
+            bytes,
+            metadata,
+        })
+    }
+
+    /// Once the last group is done, every record must have been met.
+    fn group_is_done(&self) -> Result<(), String> {
+        if self.groups_left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        match self.seen.iter().position(|seen| !seen.load(Ordering::Relaxed)) {
+            Some(missing) => Err(format!("record {} is missing", self.segment.first + missing as u64)),
+            None => Ok(()),
+        }
+    }
+
+    fn meet(&self, index: u64) -> Result<(), String> {
+        let position = usize::try_from(index.wrapping_sub(self.segment.first)).unwrap_or(usize::MAX);
+        match self.seen.get(position).map(|seen| seen.swap(true, Ordering::Relaxed)) {
+            None => Err(format!("record {index} does not belong here")),
+            Some(true) => Err(format!("record {index} is there twice")),
+            Some(false) => Ok(()),
+        }
+    }
+
+    fn finding(&self, what: String) -> SegmentFinding {
+        SegmentFinding { place: format!("segments/{}", self.segment.path), what }
+    }
+}
+
+fn check_row_group(
+    segment: &OpenSegment,
+    group: usize,
+    leaves: &mut Leaves,
+    bundles: &BundleReader<'_>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), String> {
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(segment.bytes.clone(), segment.metadata.clone())
+        .with_row_groups(vec![group])
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(|error| error.to_string())?;
+    leaves.clear();
+    for batch in reader {
+        let batch = batch.map_err(|error| error.to_string())?;
+        let indexes = batch.column_by_name("log_index").and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        let indexes = indexes.ok_or("it has no column log_index")?;
+        for index in indexes.values() {
+            segment.meet(*index)?;
+            leaves.fetch(*index, bundles)?;
+        }
+        check_batch(&batch, indexes.values(), leaves)?;
+        progress(batch.num_rows() as u64);
+    }
+    Ok(())
+}
+
+fn check_batch(batch: &RecordBatch, indexes: &[u64], leaves: &Leaves) -> Result<(), String> {
     let stored = StoredContent::of(batch)?;
     let mut rows = Vec::with_capacity(batch.num_rows());
-    for (at, index) in indexes.values().iter().enumerate() {
-        let position = usize::try_from(index.wrapping_sub(first)).unwrap_or(usize::MAX);
-        let (Some(leaf), Some(seen)) = (leaves.leaf(position), seen.get_mut(position)) else {
-            return Err(format!("record {index} does not belong here"));
-        };
-        if std::mem::replace(seen, true) {
-            return Err(format!("record {index} is there twice"));
-        }
+    for (at, index) in indexes.iter().enumerate() {
+        let leaf = leaves.leaf(*index).ok_or_else(|| format!("the log does not have record {index}"))?;
         let envelope = Envelope::parse(leaf).map_err(|error| format!("record {index}: {error}"))?;
         stored.check(at, &envelope).map_err(|what| format!("record {index}: {what}"))?;
         rows.push(Row { index: *index, envelope, content: None });
@@ -143,53 +236,83 @@ fn check_batch(batch: &RecordBatch, first: u64, leaves: &Leaves, seen: &mut [boo
         if matches!(column.from, From::Content(_) | From::OtherContent | From::Seed) {
             continue;
         }
-        // A column that is null throughout, as most attributes are in most batches, needs no building.
-        if found.null_count() == rows.len() && rows::is_absent(&column.from, &rows) {
-            continue;
-        }
-        let expected = rows::build_column(&column.from, &rows).map_err(|error| error.to_string())?;
-        if &expected != found {
-            let row = (0..rows.len()).find(|row| expected.slice(*row, 1) != found.slice(*row, 1)).unwrap_or(0);
-            let index = indexes.values().get(row).copied().unwrap_or(first);
+        if let Some(row) = first_difference(&column.from, &rows, found).map_err(|error| error.to_string())? {
+            let index = indexes.get(row).copied().unwrap_or_default();
             return Err(format!("record {index}: column {} is not what the leaf says", column.name));
         }
     }
     Ok(())
 }
 
-/// The leaves of a range of records, in the bundles they lie in.
+/// The first row in which a column is not what it would be if it were made anew. Texts, which most columns are, are compared
+/// where they lie.
+fn first_difference(from: &From, rows: &[Row<'_>], found: &ArrayRef) -> Result<Option<usize>, ArrowError> {
+    if let (From::Text(text), Some(found)) = (from, found.as_string_view_opt()) {
+        return Ok(rows.iter().zip(found).position(|(row, found)| text(row).as_deref() != found));
+    }
+    if let (From::TextAttribute(key), Some(found)) = (from, found.as_string_view_opt()) {
+        return Ok(rows.iter().zip(found).position(|(row, found)| row.text_attribute(key).as_deref() != found));
+    }
+    if let (From::Attributes, Some(found)) = (from, found.as_map_opt()) {
+        return Ok(rows.iter().enumerate().position(|(at, row)| !same_attributes(row, &found.value(at))));
+    }
+    // A column that is null throughout, as most attributes are in most batches, needs no making.
+    if found.null_count() == rows.len() && rows::is_absent(from, rows) {
+        return Ok(None);
+    }
+    let expected = rows::build_column(from, rows)?;
+    if &expected == found {
+        return Ok(None);
+    }
+    Ok(Some((0..rows.len()).find(|row| expected.slice(*row, 1) != found.slice(*row, 1)).unwrap_or(0)))
+}
+
+fn same_attributes(row: &Row<'_>, found: &StructArray) -> bool {
+    let [keys, values] = found.columns() else { return false };
+    let (Some(keys), Some(values)) = (keys.as_string_opt::<i32>(), values.as_string_opt::<i32>()) else { return false };
+    let expected = row.envelope.attributes.iter().map(|(key, value)| (Some(key), Some(plain(value))));
+    let found = keys.iter().zip(values.iter());
+    expected.len() == found.len()
+        && expected
+            .zip(found)
+            .all(|((key, value), (found_key, found_value))| key == found_key && value.as_deref() == found_value)
+}
+
+/// The leaves that one row group needs, in the bundles they lie in. Its memory is used again for the next group.
+#[derive(Default)]
 struct Leaves {
-    bundles: Vec<Vec<u8>>,
-    /// For each record, its bundle and where its leaf is in it.
-    spans: Vec<(usize, Range<usize>)>,
+    bundles: Vec<u8>,
+    /// For each bundle that has been read, where the leaves in it are.
+    spans: HashMap<u64, Vec<Range<usize>>>,
 }
 
 impl Leaves {
-    fn read(range: Range<u64>, read: &BundleReader<'_>) -> Result<Self, String> {
-        let mut leaves = Self { bundles: Vec::new(), spans: Vec::new() };
-        for number in range.start / TILE_WIDTH..range.end.div_ceil(TILE_WIDTH) {
-            let bytes = read(number)?;
-            let mut end = 0;
-            for (entry, index) in Bundle::new(&bytes).zip(number * TILE_WIDTH..) {
-                let entry = entry.map_err(|error| format!("entries of record {index}: {error}"))?;
-                let start = end + 2;
-                end = start + entry.len();
-                if range.contains(&index) {
-                    leaves.spans.push((leaves.bundles.len(), start..end));
-                }
-            }
-            leaves.bundles.push(bytes);
-        }
-        if leaves.spans.len() as u64 == range.end - range.start {
-            Ok(leaves)
-        } else {
-            Err(format!("the log has {} of the {} records that it covers", leaves.spans.len(), range.end - range.start))
-        }
+    fn clear(&mut self) {
+        self.bundles.clear();
+        self.spans.clear();
     }
 
-    fn leaf(&self, position: usize) -> Option<&[u8]> {
-        let (bundle, span) = self.spans.get(position)?;
-        self.bundles.get(*bundle)?.get(span.clone())
+    /// Reads the bundle that a record lies in, unless it is here.
+    fn fetch(&mut self, index: u64, read: &BundleReader<'_>) -> Result<(), String> {
+        let number = index / TILE_WIDTH;
+        if self.spans.contains_key(&number) {
+            return Ok(());
+        }
+        let mut end = self.bundles.len();
+        read(number, &mut self.bundles)?;
+        let mut spans = Vec::new();
+        for entry in Bundle::new(self.bundles.get(end..).unwrap_or_default()) {
+            let entry = entry.map_err(|error| format!("entries of bundle {number}: {error}"))?;
+            spans.push(end + 2..end + 2 + entry.len());
+            end += 2 + entry.len();
+        }
+        self.spans.insert(number, spans);
+        Ok(())
+    }
+
+    fn leaf(&self, index: u64) -> Option<&[u8]> {
+        let at = usize::try_from(index % TILE_WIDTH).ok()?;
+        self.bundles.get(self.spans.get(&(index / TILE_WIDTH))?.get(at)?.clone())
     }
 }
 
@@ -218,20 +341,17 @@ impl<'b> StoredContent<'b> {
         if self.seeds.is_null(row) {
             return if committed.len() == 0 { Ok(()) } else { Err("its content is missing".into()) };
         }
-        let mut stored = self.seeds.value(row).to_vec();
-        if self.other.is_valid(row) {
-            stored.extend_from_slice(self.other.value(row));
-        }
-        let content = Content::decode(&stored).map_err(|error| error.to_string())?;
-        let mut content = content.ok_or("its content is missing")?;
+        let seed: &Seed = self.seeds.value(row).try_into().map_err(|_| "its seed is not one of 32 bytes")?;
+        let other = if self.other.is_valid(row) { self.other.value(row) } else { &[] };
+        let mut fields = decode_fields(other).map_err(|error| error.to_string())?;
         for (name, texts) in self.texts.iter().filter(|(_, texts)| texts.is_valid(row)) {
-            let media =
-                committed.clone().find(|(field, _)| field == name).map(|(_, commitment)| commitment.media.clone());
-            let bytes = texts.value(row).as_bytes().to_vec();
-            content.fields.push(Field { name: (*name).to_owned(), media: media.unwrap_or_default(), bytes });
+            // A text column has no media type of its own: the leaf's is taken, and is checked by the leaf's hash.
+            let media = committed.clone().find(|(field, _)| field == name);
+            let media = media.map_or("", |(_, commitment)| commitment.media.as_ref());
+            fields.push(FieldRef { name, media, bytes: texts.value(row).as_bytes() });
         }
-        content.fields.sort_by(|a, b| a.name.cmp(&b.name));
-        content.check(committed).map_err(|error| error.to_string())
+        fields.sort_unstable_by_key(|field| field.name);
+        check_fields(seed, &fields, committed).map_err(|error| error.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine: follows the ledger, seals segments, answers queries.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -260,24 +261,23 @@ impl Engine {
     ///
     /// # Errors
     /// When the statement is wrong, not a query, or exceeds its limits.
-    pub async fn sql(&self, statement: String, limits: Limits) -> Result<Answer, EngineError> {
+    pub fn sql(&self, statement: String, limits: Limits) -> Running<Answer> {
         let engine = self.clone();
         self.run(limits, async move {
             let snapshot = engine.snapshot()?;
             let frame = engine.0.sessions.plan(&statement, snapshot).await?;
             collect(frame, limits).await
         })
-        .await
     }
 
     /// Finds records, newest first.
     ///
     /// # Errors
     /// When the query is wrong or exceeds its limits.
-    pub async fn search(&self, search: Search, limits: Limits) -> Result<Answer, EngineError> {
+    pub fn search(&self, search: Search, limits: Limits) -> Running<Answer> {
         let engine = self.clone();
-        let filter = self.filter(&search)?;
         self.run(limits, async move {
+            let filter = engine.filter(&search)?;
             let session = engine.0.sessions.session(RecordsTable::visible(engine.snapshot()?))?;
             let newest_first = vec![col("time").sort(false, false), col("log_index").sort(false, false)];
             let frame = session.table("records").await.map_err(invalid)?.filter(filter).map_err(invalid)?;
@@ -285,7 +285,6 @@ impl Engine {
             // One more than asked for tells whether there were more.
             collect(frame.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?, limits).await
         })
-        .await
     }
 
     /// Every record with an identifier, or of the call with that identifier, with all content, in the order of the log, each
@@ -293,7 +292,7 @@ impl Engine {
     ///
     /// # Errors
     /// When it exceeds its limits.
-    pub async fn story(&self, id: String, limits: Limits) -> Result<Vec<serde_json::Value>, EngineError> {
+    pub fn story(&self, id: String, limits: Limits) -> Running<Vec<serde_json::Value>> {
         let engine = self.clone();
         self.run(limits, async move {
             let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
@@ -302,7 +301,6 @@ impl Engine {
             let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
             story::write(&collect(frame.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await?)
         })
-        .await
     }
 
     /// Compiles a search's query and time bounds as of now.
@@ -320,20 +318,27 @@ impl Engine {
     }
 
     /// Runs a query on the query threads; it ends when it is done, when its time is up, or when nobody waits any more.
-    async fn run<T: Send + 'static>(
+    fn run<T: Send + 'static>(
         &self,
         limits: Limits,
         work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        let task = self.0.pool.spawn(work);
-        let _ends_with_us = AbortOnDrop(task.abort_handle());
-        match tokio::time::timeout(limits.deadline, task).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => Err(EngineError::Failed(error.to_string())),
-            Err(_) => Err(EngineError::Deadline(limits.deadline.as_secs())),
-        }
+    ) -> Running<T> {
+        let pool = self.0.pool.clone();
+        Box::pin(async move {
+            let task = pool.spawn(work);
+            let _ends_with_us = AbortOnDrop(task.abort_handle());
+            match tokio::time::timeout(limits.deadline, task).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(error)) => Err(EngineError::Failed(error.to_string())),
+                Err(_) => Err(EngineError::Deadline(limits.deadline.as_secs())),
+            }
+        })
     }
 }
+
+/// A query on its way. Boxed, so that what it is made of (most of DataFusion's generic code) is compiled in this crate
+/// once and not again in each that waits for it.
+pub type Running<T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send>>;
 
 struct AbortOnDrop(tokio::task::AbortHandle);
 

@@ -37,7 +37,7 @@ mod tail;
 
 pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
-pub use engine::{Engine, EngineError, Limits, SealAt, Search};
+pub use engine::{Engine, EngineError, Limits, Running, SealAt, Search};
 pub use language::{QueryError, Span};
 pub use sql::SqlError;
 pub use tail::{Tail, TailRow};

@@ -19,7 +19,7 @@ use world::Disk;
 use crate::columns::SCHEMA;
 use crate::live::Chunk;
 
-const ROW_GROUP_ROWS: usize = 131_072;
+const ROW_GROUP_ROWS: usize = 32_768;
 const PAGE_ROWS: usize = 8_192;
 /// Columns that are looked up by exact value and are all but unique.
 const BLOOM_COLUMNS: [&str; 5] = ["id", "call_id", "trace_id", "actor_id", "conversation_id"];

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     terminal::start_logging();
     // Before anything can open a TLS connection; an error means that one is installed already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),

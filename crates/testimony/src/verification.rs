@@ -1,6 +1,7 @@
 //! Checking a whole log: the published part, the write-ahead log after it, content, segments.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,8 +33,9 @@ impl LogSource for Directory {
         clippy::disallowed_methods,
         reason = "a checker reads what is there, without going through the program that wrote it"
     )]
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
+    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
+        let read = std::fs::File::open(self.0.join(path)).and_then(|mut file| file.read_to_end(onto));
+        read.map(drop).map_err(|error| error.to_string())
     }
 }
 
@@ -44,9 +46,12 @@ struct Server {
 }
 
 impl LogSource for Server {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
         match self.runtime.block_on(self.client.get(&format!("/log/{path}"))) {
-            Ok(Some(bytes)) => Ok(bytes.to_vec()),
+            Ok(Some(bytes)) => {
+                onto.extend_from_slice(&bytes);
+                Ok(())
+            }
             Ok(None) => Err("the server does not have it".into()),
             Err(error) => Err(format!("{error:#}")),
         }
@@ -179,25 +184,41 @@ impl<'b> Tail<'b> {
     }
 
     fn check_content(&self, report: &mut Report) {
+        let share = self.batches.len().div_ceil(threads()).max(1);
+        let shares = std::thread::scope(|scope| {
+            let workers: Vec<_> =
+                self.batches.chunks(share).map(|batches| scope.spawn(|| check_contents(batches))).collect();
+            let done = workers.into_iter().map(|worker| worker.join());
+            done.map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
+        });
         let mut checked = 0_u64;
-        for entry in self.batches.iter().flat_map(Batch::entries) {
-            match check_content(entry.leaf, entry.content) {
-                Ok(fields) => checked += fields,
-                Err(what) => report.wrong.push(format!("wal: record {}: {what}", entry.index)),
-            }
+        for (fields, wrong) in shares {
+            checked += fields;
+            report.wrong.extend(wrong);
         }
         report.good.push(format!("content in the write-ahead log: {checked} fields as committed to in their leaves"));
     }
 
-    /// The entry bundle with a number, from the records here.
-    fn bundle(&self, number: u64) -> Result<Vec<u8>, String> {
-        let mut bundle = Vec::new();
+    /// Appends the entry bundle with a number, made from the records here.
+    fn bundle(&self, number: u64, bundle: &mut Vec<u8>) -> Result<(), String> {
         for index in (number * TILE_WIDTH..(number + 1) * TILE_WIDTH).take_while(|index| *index < self.end()) {
             let leaf = self.leaf(index).ok_or_else(|| format!("record {index} is nowhere"))?;
-            push_entry(&mut bundle, leaf).map_err(|error| error.to_string())?;
+            push_entry(bundle, leaf).map_err(|error| error.to_string())?;
         }
-        Ok(bundle)
+        Ok(())
     }
+}
+
+/// How many fields were checked, and what is wrong.
+fn check_contents(batches: &[Batch]) -> (u64, Vec<String>) {
+    let (mut checked, mut wrong) = (0, Vec::new());
+    for entry in batches.iter().flat_map(Batch::entries) {
+        match check_content(entry.leaf, entry.content) {
+            Ok(fields) => checked += fields,
+            Err(what) => wrong.push(format!("wal: record {}: {what}", entry.index)),
+        }
+    }
+    (checked, wrong)
 }
 
 fn check_content(leaf: &[u8], stored: &[u8]) -> Result<u64, String> {
@@ -221,9 +242,12 @@ fn check_segments(
     report: &mut Report,
 ) {
     let source = Directory(data.join("log"));
-    let bundles = |number: u64| {
-        let path = EntriesPath { number, width: 256 }.to_string();
-        source.read(&path).or_else(|_| tail.bundle(number))
+    let bundles = |number: u64, onto: &mut Vec<u8>| {
+        let (path, before) = (EntriesPath { number, width: 256 }.to_string(), onto.len());
+        source.read(&path, onto).or_else(|_| {
+            onto.truncate(before);
+            tail.bundle(number, onto)
+        })
     };
     let rows = AtomicU64::new(0);
     let progress = |more: u64| {

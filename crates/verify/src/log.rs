@@ -9,11 +9,11 @@ use tlog::{
 
 /// Where a published log is read from: the paths are those of tlog-tiles (`checkpoint`, `tile/…`).
 pub trait LogSource: Sync {
-    /// The bytes at a path, or why there are none.
+    /// Appends the bytes at a path to `onto`, or says why there are none.
     ///
     /// # Errors
     /// A sentence that says what went wrong.
-    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String>;
 }
 
 /// Looks at an entry by its index, and says what is wrong with it.
@@ -102,12 +102,13 @@ pub fn check_log(
     entry: &EntryCheck<'_>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<CheckedLog, Vec<Finding>> {
-    let checkpoint = read(source, "checkpoint")
-        .and_then(|note| Ok(Checkpoint::verify(&note, key)?))
+    let mut note = Vec::new();
+    let checkpoint = read(source, "checkpoint", &mut note)
+        .and_then(|()| Ok(Checkpoint::verify(&note, key)?))
         .map_err(|finding| vec![finding])?;
     let bundles: Vec<EntriesPath> = EntriesPath::all(checkpoint.size).collect();
-    let checked = in_parallel(&bundles, threads, &|path| {
-        let checked = check_bundle(source, *path, entry);
+    let checked = in_parallel(&bundles, threads, &|path, buffer| {
+        let checked = check_bundle(source, *path, entry, buffer);
         progress(u64::from(path.width));
         checked
     });
@@ -143,7 +144,7 @@ fn check_upper_tiles(source: &dyn LogSource, roots: &[Hash]) -> Vec<Finding> {
     // The roots of full bundles are the hashes of level 1, so everything lies one level higher.
     full.chain(levels.partial())
         .map(|(path, hashes)| (TilePath { level: path.level + 1, ..path }, hashes))
-        .filter_map(|(path, hashes)| check_tile(source, path, hashes).err())
+        .filter_map(|(path, hashes)| check_tile(source, path, hashes, &mut Vec::new()).err())
         .take(FINDINGS_MAX)
         .collect()
 }
@@ -161,18 +162,25 @@ fn frontier_over(roots: &[Hash], last: &[Hash]) -> Frontier {
 
 const FINDINGS_MAX: usize = 100;
 
-fn read(source: &dyn LogSource, path: &str) -> Result<Vec<u8>, Finding> {
-    source.read(path).map_err(|why| Finding::Unreadable { path: path.to_owned(), why })
+/// Reads a file into a buffer that is used again and again: a log has thousands of them.
+fn read(source: &dyn LogSource, path: &str, buffer: &mut Vec<u8>) -> Result<(), Finding> {
+    buffer.clear();
+    source.read(path, buffer).map_err(|why| Finding::Unreadable { path: path.to_owned(), why })
 }
 
 /// Hashes the entries of a bundle and compares them with the level 0 tile beside it.
-fn check_bundle(source: &dyn LogSource, path: EntriesPath, entry: &EntryCheck<'_>) -> Result<Checked, Finding> {
+fn check_bundle(
+    source: &dyn LogSource,
+    path: EntriesPath,
+    entry: &EntryCheck<'_>,
+    buffer: &mut Vec<u8>,
+) -> Result<Checked, Finding> {
     let name = path.to_string();
     let wrong = |what: String| Finding::Bundle { path: name.clone(), what };
-    let bytes = read(source, &name)?;
+    read(source, &name, buffer)?;
     let mut hashes = Vec::with_capacity(usize::from(path.width));
     let first = path.number * TILE_WIDTH;
-    for (leaf, index) in Bundle::new(&bytes).zip(first..) {
+    for (leaf, index) in Bundle::new(buffer).zip(first..) {
         let leaf = leaf.map_err(|error| wrong(error.to_string()))?;
         hashes.push(leaf_hash(leaf));
         entry(index, leaf).map_err(|what| wrong(format!("record {index}: {what}")))?;
@@ -181,7 +189,7 @@ fn check_bundle(source: &dyn LogSource, path: EntriesPath, entry: &EntryCheck<'_
         return Err(wrong(format!("it has {} entries where {} belong", hashes.len(), path.width)));
     }
     let tile = TilePath { level: 0, number: path.number, width: path.width };
-    check_tile(source, tile, &hashes)?;
+    check_tile(source, tile, &hashes, buffer)?;
     match hashes.len() as u64 {
         TILE_WIDTH => Ok(Checked::Full(FullTile { path: tile, hashes }.root())),
         _ => Ok(Checked::Partial(hashes)),
@@ -189,9 +197,9 @@ fn check_bundle(source: &dyn LogSource, path: EntriesPath, entry: &EntryCheck<'_
 }
 
 /// Compares a published tile with the hashes that it should have.
-fn check_tile(source: &dyn LogSource, path: TilePath, hashes: &[Hash]) -> Result<(), Finding> {
+fn check_tile(source: &dyn LogSource, path: TilePath, hashes: &[Hash], bytes: &mut Vec<u8>) -> Result<(), Finding> {
     let name = path.to_string();
-    let bytes = read(source, &name)?;
+    read(source, &name, bytes)?;
     if bytes.len() != hashes.len() * 32 {
         return Err(Finding::TileSize { path: name, found: bytes.len(), expected: hashes.len() * 32 });
     }
@@ -209,18 +217,18 @@ fn check_tile(source: &dyn LogSource, path: TilePath, hashes: &[Hash]) -> Result
     }
 }
 
-/// Applies `work` to every item on some threads; the results are in the items' order.
-fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, work: &(dyn Fn(&T) -> R + Sync)) -> Vec<R> {
+/// Applies `work` to every item on some threads, each with a buffer of its own; the results are in the items' order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, work: &(dyn Fn(&T, &mut Vec<u8>) -> R + Sync)) -> Vec<R> {
     /// Neighbouring items go to one thread: they lie together on disk.
     const STRIDE: u64 = 16;
     let next = AtomicU64::new(0);
     let worker = || {
-        let mut done = Vec::new();
+        let (mut done, mut buffer) = (Vec::new(), Vec::new());
         loop {
             let start = usize::try_from(next.fetch_add(STRIDE, Ordering::Relaxed)).unwrap_or(usize::MAX);
             let Some(rest) = items.get(start..).filter(|rest| !rest.is_empty()) else { return done };
             for (nth, item) in rest.iter().take(16).enumerate() {
-                done.push((start + nth, work(item)));
+                done.push((start + nth, work(item, &mut buffer)));
             }
         }
     };

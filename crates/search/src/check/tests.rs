@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Archive, Ledger, Options};
-use record::{Draft, Kind, Outcome, Source, Timestamp, Uuid, uuid_v7};
+use record::{Draft, Field, Kind, Outcome, Source, Timestamp, Uuid, uuid_v7};
 
 use super::*;
 use crate::engine::{Engine, Limits, SealAt, Search};
@@ -66,18 +66,17 @@ async fn log() -> (Log, Ledger, Engine) {
 fn findings(log: &Log) -> Vec<String> {
     let mut batches = Vec::new();
     let archive = Archive::open(&log.world, &log.data, |batch| batches.push(batch)).unwrap();
-    let bundles = |number: u64| {
-        let mut bundle = Vec::new();
+    let bundles = |number: u64, bundle: &mut Vec<u8>| {
         let mut index = number * TILE_WIDTH;
         while index < ((number + 1) * TILE_WIDTH).min(archive.size()) {
             for entry in archive.batch_with(index).map_err(|error| error.to_string())?.entries_from(index) {
                 if index < (number + 1) * TILE_WIDTH {
-                    tlog::push_entry(&mut bundle, entry.leaf).unwrap();
+                    tlog::push_entry(bundle, entry.leaf).unwrap();
                 }
                 index += 1;
             }
         }
-        Ok(bundle)
+        Ok(())
     };
     let (findings, end) = check_segments(&log.world, &log.data, archive.wal_first(), 2, &bundles, &|_| {});
     assert!(end >= 4_096);

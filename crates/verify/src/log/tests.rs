@@ -7,8 +7,9 @@ use tlog::{SignerKey, push_entry};
 struct Files(BTreeMap<String, Vec<u8>>);
 
 impl LogSource for Files {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        self.0.get(path).cloned().ok_or_else(|| "no such file".into())
+    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
+        onto.extend_from_slice(self.0.get(path).ok_or("no such file")?);
+        Ok(())
     }
 }
 
