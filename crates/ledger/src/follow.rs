@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tlog::{Bundle, EntriesPath, TILE_WIDTH};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use world::Disk;
 
 use crate::batch::{Batch, Entry};
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     /// What each follower still needs of the write-ahead log: everything from this index on.
     holds: Mutex<BTreeMap<&'static str, u64>>,
     active_segment: AtomicU64,
+    segment_began: Notify,
     is_closed: watch::Sender<bool>,
 }
 
@@ -61,6 +62,7 @@ impl Shared {
             recent: Mutex::new(Recent { batches: VecDeque::new(), bytes: 0, bytes_max: recent_bytes_max }),
             holds: Mutex::new(BTreeMap::new()),
             active_segment: AtomicU64::new(0),
+            segment_began: Notify::new(),
             is_closed: watch::Sender::new(false),
         }
     }
@@ -110,7 +112,14 @@ impl Shared {
     }
 
     pub(crate) fn set_active_segment(&self, first: u64) {
-        self.active_segment.store(first, Ordering::Relaxed);
+        if self.active_segment.swap(first, Ordering::Relaxed) != first {
+            self.segment_began.notify_one();
+        }
+    }
+
+    /// Waits until a new segment begins, so that the one before it can be let go of.
+    pub(crate) async fn segment_began(&self) {
+        self.segment_began.notified().await;
     }
 
     /// Segments before the one that begins at this index wait to be released.

@@ -67,12 +67,13 @@ impl TileWriter {
     /// Follows the log until it is closed, then publishes the last checkpoint. It looks at the log once in a while
     /// instead of waiting for every batch: waking up for each would take time from whoever waits for an answer.
     pub(crate) async fn run(mut self, mut follower: Follower) {
-        let mut closed = follower.closed();
+        let (mut closed, shared) = (follower.closed(), self.shared.clone());
         let mut tick = tokio::time::interval(PUBLISH_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let is_last = tokio::select! {
                 _ = tick.tick() => false,
+                () = shared.segment_began() => false,
                 // An error is the end of everything that could still append.
                 _ = closed.wait_for(|is_closed| *is_closed) => true,
             };
