@@ -272,7 +272,7 @@ impl Ledger {
                 let first = batch.first();
                 Ok(the_one(sequencer::receipts(&[record], &batch, first), id))
             }
-            Some(Err(AppendError::Closed)) => Err(self.why_closed()),
+            Some(Err(AppendError::Stopped)) => Err(self.why_closed()),
             Some(Err(error)) => Err(error),
             None => {
                 let receipts = self.enqueue(vec![record]).await?;

@@ -86,7 +86,8 @@ fn write(
     records: &[&Unsequenced],
 ) -> Result<Durable<Arc<Batch>>, AppendError> {
     let _guard = AbortOnPanic;
-    let writer = slot.as_mut().ok_or(AppendError::Closed)?;
+    // Empty after a failure, which whoever wrote then has told; or closed, when only a late caller comes here.
+    let writer = slot.as_mut().ok_or(AppendError::Stopped)?;
     match writer.commit(records) {
         Ok(batch) => Ok(batch),
         Err(WriteError::Full(cause)) => {

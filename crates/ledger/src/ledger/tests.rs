@@ -155,6 +155,33 @@ async fn a_failed_fsync_ends_the_log_and_acknowledges_nothing() {
 }
 
 #[tokio::test]
+async fn a_caller_that_writes_itself_keeps_the_same_promises() {
+    let bench = Bench::new();
+    let opened = bench.open();
+    let mut acknowledged = append(&opened.ledger, vec![bench.draft(Kind::InferenceRequest, 1)]).await;
+    let here = opened.ledger.append_here(bench.draft(Kind::InferenceResponse, 1)).await.unwrap();
+    assert_eq!((here.index, opened.ledger.durable().size), (1, 2));
+    acknowledged.push(*here);
+    bench.disk.break_(Fault::Sync);
+    let lost = opened.ledger.append_here(bench.draft(Kind::InferenceRequest, 2)).await;
+    assert_eq!(lost.err(), Some(AppendError::Stopped));
+    bench.disk.mend(Fault::Sync);
+    let queued = opened.ledger.append(bench.draft(Kind::InferenceRequest, 3)).await;
+    assert_eq!(queued.err(), Some(AppendError::Stopped), "the queue went on after a failed fsync");
+    let again = opened.ledger.append_here(bench.draft(Kind::InferenceRequest, 4)).await;
+    assert_eq!(again.err(), Some(AppendError::Stopped));
+    assert_eq!(opened.ledger.durable().size, 2);
+    opened.ledger.close();
+    bench.disk.lose_power();
+    bench.check(&acknowledged);
+
+    let opened = bench.open();
+    opened.ledger.close();
+    let late = opened.ledger.append_here(bench.draft(Kind::InferenceRequest, 5)).await;
+    assert_eq!(late.err(), Some(AppendError::Closed));
+}
+
+#[tokio::test]
 async fn nobody_sees_a_record_before_it_is_durable() {
     let bench = Bench::new();
     let opened = bench.open();
