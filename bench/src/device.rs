@@ -31,10 +31,10 @@ pub(crate) fn describe(dir: &Path) -> anyhow::Result<Syncs> {
     );
     let times = fdatasyncs(dir, 200, Duration::ZERO)?;
     println!("fdatasync    4 KiB appended: p50 {:.2} ms, p99 {:.2} ms", ms(&times, 50), ms(&times, 99));
-    let paced = fdatasyncs(dir, 100, BETWEEN)?;
+    let paced = fdatasyncs(dir, 100, THINKING)?;
     println!(
         "             one every {} ms, as at one connection: p50 {:.2} ms, p99 {:.2} ms",
-        BETWEEN.as_millis(),
+        THINKING.as_millis(),
         ms(&paced, 50),
         ms(&paced, 99)
     );
@@ -48,12 +48,12 @@ pub(crate) fn describe(dir: &Path) -> anyhow::Result<Syncs> {
 pub(crate) struct Syncs {
     /// One straight after the other.
     pub(crate) busy: Duration,
-    /// One every [`BETWEEN`]: the machine falls asleep in between, as it does between calls.
+    /// One every [`THINKING`]: the machine falls asleep in between, as it does between calls.
     pub(crate) paced: Duration,
 }
 
-/// What the model of the latency benchmark takes to answer.
-const BETWEEN: Duration = Duration::from_millis(20);
+/// What the model of the latency benchmark takes to answer, and so what lies between two calls on one connection.
+pub(crate) const THINKING: Duration = Duration::from_millis(20);
 const BLOCK_BYTES: usize = 4_096;
 
 /// How long each of some `fdatasync`s took, sorted.

@@ -6,18 +6,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Places;
-use crate::device::{Syncs, milliseconds};
+use crate::device::{Syncs, THINKING, milliseconds};
 use crate::load::{Measured, measure};
 use crate::process::{Running, binary, serve, start};
 
 const TIME: Duration = Duration::from_secs(8);
-const THINKING_MS: u64 = 20;
 
 pub(crate) fn run(places: &Places, syncs: &Syncs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let load = |address, connections| runtime.block_on(measure(address, connections, TIME));
     println!("gateway, instant model, {} s each", TIME.as_secs());
-    let (_model, model) = scripted_model(0)?;
+    let (_model, model) = scripted_model(Duration::ZERO)?;
     let direct = show("model server directly", &load(model, 256)?, None);
     if let Some((_nginx, nginx)) = nginx(&places.disk, model)? {
         show("nginx, plain proxy", &load(nginx, 256)?, Some(direct));
@@ -26,8 +25,11 @@ pub(crate) fn run(places: &Places, syncs: &Syncs) -> anyhow::Result<()> {
         let (_server, gateway) = testimony(&dir.join("instant"), model)?;
         show(&format!("testimony, data on {name}"), &load(gateway, 256)?, Some(direct));
     }
-    println!("\ngateway, model that answers after {THINKING_MS} ms, one connection: p50 added to a direct call");
-    let (_model, model) = scripted_model(THINKING_MS)?;
+    println!(
+        "\ngateway, model that answers after {} ms, one connection: p50 added to a direct call",
+        THINKING.as_millis()
+    );
+    let (_model, model) = scripted_model(THINKING)?;
     let direct = load(model, 1)?.p50;
     println!("  model server directly           {:>8.3} ms", milliseconds(direct));
     if let Some((_nginx, nginx)) = nginx(&places.disk, model)? {
@@ -63,8 +65,8 @@ fn show(name: &str, measured: &Measured, direct: Option<f64>) -> f64 {
     measured.requests_per_second
 }
 
-fn scripted_model(delay_ms: u64) -> anyhow::Result<(Running, SocketAddr)> {
-    start(Command::new(binary()?).args(["scripted-model", "--delay-ms", &delay_ms.to_string()]), "http://")
+fn scripted_model(thinking: Duration) -> anyhow::Result<(Running, SocketAddr)> {
+    start(Command::new(binary()?).args(["scripted-model", "--delay-ms", &thinking.as_millis().to_string()]), "http://")
 }
 
 fn testimony(data: &Path, model: SocketAddr) -> anyhow::Result<(Running, SocketAddr)> {

@@ -29,7 +29,7 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
         anyhow::ensure!(output.status.success(), "it was not verified: {}", String::from_utf8_lossy(&output.stdout));
         let cpu = children_cpu()? - cpu;
         println!(
-            "  verify, {name:<26} {:>9.0} records/s   {took:.2} s, {cpu:.2} s of processor time: {:.0} records/s on each core had",
+            "  verify, {name:<26} {:>9.0} records/s   {took:.2} s, {cpu:.2} s of processor time: {:.0} records in a second of it",
             RECORDS as f64 / took,
             RECORDS as f64 / cpu
         );

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::batch::Batch;
 use crate::ledger::{AppendError, Receipt};
 use crate::wal::Durable;
-use crate::writer::WriterSlot;
+use crate::writer::{AbortOnPanic, WriterSlot};
 
 /// A batch takes no more submissions once it holds this many bytes.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -26,6 +26,7 @@ pub(crate) struct Submission {
 
 /// Writes what is queued until every handle to the log is gone, or the device fails.
 pub(crate) fn run(mut queue: mpsc::Receiver<Submission>, writer: &WriterSlot) {
+    let _guard = AbortOnPanic;
     while let Some(first) = queue.blocking_recv() {
         let batch = take(&mut queue, first);
         let records: Vec<&Unsequenced> = batch.iter().flat_map(|submission| &submission.records).collect();

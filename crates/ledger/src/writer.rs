@@ -44,8 +44,8 @@ pub(crate) struct Writer {
 #[derive(Clone)]
 pub(crate) struct WriterSlot(Arc<Mutex<Option<Writer>>>);
 
-/// Ends the process when the writer panics: what it holds in memory can no longer be trusted to match the disk.
-struct AbortOnPanic;
+/// Ends the process when whoever holds it panics: what the writer holds in memory can no longer be trusted to match the disk.
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

@@ -33,6 +33,12 @@ pub struct SegmentFinding {
     pub what: String,
 }
 
+impl SegmentFinding {
+    fn of(segment: &Segment, what: String) -> Self {
+        Self { place: format!("segments/{}", segment.path), what }
+    }
+}
+
 /// Appends the entry bundle with a number to a buffer, or says why it cannot.
 pub type BundleReader<'a> = dyn Fn(u64, &mut Vec<u8>) -> Result<(), String> + Sync + 'a;
 
@@ -65,7 +71,7 @@ pub fn check_segments(
                 Some(Ok((segment, group))) => {
                     let checked = check_row_group(&segment, group, &mut leaves, bundles, progress);
                     if let Err(what) = checked.and_then(|()| segment.group_is_done()) {
-                        found.push(segment.finding(what));
+                        found.push(SegmentFinding::of(&segment.segment, what));
                     }
                 }
             }
@@ -90,7 +96,7 @@ fn check_cover(segments: &[Segment], wal_first: u64) -> (Vec<SegmentFinding>, u6
                 "it begins at record {} where {end} belongs: a segment is missing or there twice",
                 segment.first
             );
-            findings.push(SegmentFinding { place: format!("segments/{}", segment.path), what });
+            findings.push(SegmentFinding::of(segment, what));
         }
         end = segment.end;
     }
@@ -126,8 +132,7 @@ impl Iterator for Queue<'_> {
                     self.open = Some((Arc::new(open), groups));
                 }
                 Err(what) => {
-                    let place = format!("segments/{}", segment.path);
-                    return Some(Err(SegmentFinding { place, what }));
+                    return Some(Err(SegmentFinding::of(segment, what)));
                 }
             }
         }
@@ -188,10 +193,6 @@ impl OpenSegment {
             Some(true) => Err(format!("record {index} is there twice")),
             Some(false) => Ok(()),
         }
-    }
-
-    fn finding(&self, what: String) -> SegmentFinding {
-        SegmentFinding { place: format!("segments/{}", self.segment.path), what }
     }
 }
 

@@ -79,11 +79,9 @@ pub(crate) fn build_column(from: &From, rows: &[Row<'_>]) -> Result<ArrayRef, Ar
     })
 }
 
-/// Whether a column has no value in any of the rows.
+/// Whether a column of numbers or facts has no value in any of the rows. Texts are compared where they lie.
 pub(crate) fn is_absent(from: &From, rows: &[Row<'_>]) -> bool {
     match from {
-        From::Text(text) => rows.iter().all(|row| text(row).is_none()),
-        From::TextAttribute(key) => rows.iter().all(|row| row.text_attribute(key).is_none()),
         From::IntAttribute(key) => rows.iter().all(|row| row.int_attribute(key).is_none()),
         From::FloatAttribute(key) => rows.iter().all(|row| row.float_attribute(key).is_none()),
         From::BoolAttribute(key) => rows.iter().all(|row| row.bool_attribute(key).is_none()),

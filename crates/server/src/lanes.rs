@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 /// done for it: no other thread is woken on the way of a call.
 pub struct Lane {
     runtime: Handle,
+    /// Each connection holds a clone.
+    connections: Arc<()>,
     /// Dropped to end the thread; none for a lane that is somebody else's runtime.
     thread: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
@@ -28,17 +30,26 @@ impl Lane {
             // An error is the sender's end, which is what ends a lane.
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Self { runtime: handle, thread: Some((stop, thread)) })
+        Ok(Self { runtime: handle, connections: Arc::default(), thread: Some((stop, thread)) })
     }
 
     /// The runtime that this is called in, as a lane.
     #[must_use]
     pub fn here() -> Self {
-        Self { runtime: Handle::current(), thread: None }
+        Self { runtime: Handle::current(), connections: Arc::default(), thread: None }
     }
 
     pub(crate) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(connection);
+        let counted = self.connections.clone();
+        self.runtime.spawn(async move {
+            connection.await;
+            drop(counted);
+        });
+    }
+
+    /// How many connections it has.
+    pub(crate) fn connections(&self) -> usize {
+        Arc::strong_count(&self.connections) - 1
     }
 }
 
@@ -49,16 +60,6 @@ impl Drop for Lane {
         if thread.join().is_err() {
             tracing::error!("a thread for connections panicked");
         }
-    }
-}
-
-/// How many connections a lane has: each holds a clone.
-#[derive(Clone, Default)]
-pub(crate) struct Guests(Arc<()>);
-
-impl Guests {
-    pub(crate) fn count(&self) -> usize {
-        Arc::strong_count(&self.0) - 1
     }
 }
 
@@ -79,14 +80,21 @@ mod tests {
         assert!(told.recv().is_err(), "the task outlived its lane");
     }
 
-    #[test]
-    fn guests_are_counted_while_they_stay() {
-        let guests = Guests::default();
-        let (one, two) = (guests.clone(), guests.clone());
-        assert_eq!(guests.count(), 2);
+    #[tokio::test]
+    async fn connections_are_counted_while_they_stay() {
+        let lane = Lane::here();
+        let connection = || {
+            let (end, ended) = oneshot::channel::<()>();
+            lane.spawn(async move { drop(ended.await) });
+            end
+        };
+        let (one, two) = (connection(), connection());
+        assert_eq!(lane.connections(), 2);
         drop(one);
-        assert_eq!(guests.count(), 1);
+        tokio::task::yield_now().await;
+        assert_eq!(lane.connections(), 1);
         drop(two);
-        assert_eq!(guests.count(), 0);
+        tokio::task::yield_now().await;
+        assert_eq!(lane.connections(), 0);
     }
 }

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::hosts::AllowedHosts;
-use crate::lanes::{Guests, Lane};
+use crate::lanes::Lane;
 
 /// What answers the requests of a listener.
 pub trait Surface: Clone + Send + Sync + 'static {
@@ -76,7 +76,6 @@ pub async fn serve<S: Surface>(
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let peers = Peers::default();
     let server = Arc::new(builder(limits));
-    let lanes: Vec<_> = lanes.into_iter().map(|(lane, surface)| (lane, surface, Guests::default())).collect();
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -96,11 +95,11 @@ pub async fn serve<S: Surface>(
             }
         };
         let Some(guest) = peers.admit(peer.ip(), limits.connections_per_peer_max) else { continue };
-        let Some((lane, surface, guests)) = lanes.iter().min_by_key(|(_, _, guests)| guests.count()) else { return };
+        let Some((lane, surface)) = lanes.iter().min_by_key(|(lane, _)| lane.connections()) else { return };
         let _ = stream.set_nodelay(true);
         let Ok(stream) = stream.into_std() else { continue };
         let connection = connection(&server, stream, peer, surface.clone(), hosts.clone(), &graceful);
-        let stays = (permit, guest, guests.clone());
+        let stays = (permit, guest);
         lane.spawn(async move {
             connection.await;
             drop(stays);
