@@ -28,7 +28,9 @@ use crate::gateway::{Gateway, RecordWhen, refused};
 use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
 use crate::openai::refusal::Refusal;
-use crate::upstream::{SendError, passed_on, root_cause};
+use dial::root_cause;
+
+use crate::upstream::{SendError, passed_on};
 
 /// The response header with the call's id.
 pub(crate) const CALL_HEADER: HeaderName = HeaderName::from_static("testimony-call");

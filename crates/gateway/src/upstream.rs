@@ -1,8 +1,7 @@
 //! The model server. Where it is comes from the configuration alone; nothing in a request can choose another.
 
-use std::time::Duration;
-
 use bytes::Bytes;
+use dial::{Connector, client, connector, root_cause};
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -10,15 +9,7 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-
-/// How long making a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// An unused connection is kept this long.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1) and are not passed on.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -41,11 +32,9 @@ pub enum UpstreamError {
     #[error("the model server's API key has characters that a header cannot have")]
     Key,
     /// The machine's certificates could not be read.
-    #[error("could not read this machine's root certificates, which an https address needs")]
-    Roots(#[source] std::io::Error),
+    #[error(transparent)]
+    Roots(#[from] dial::RootsError),
 }
-
-type Connector = HttpsConnector<HttpConnector>;
 
 /// A model server and the connections to it. Clones share the connections.
 #[derive(Clone)]
@@ -131,15 +120,6 @@ impl Upstream {
 #[error("{0}")]
 pub(crate) struct SendError(pub(crate) String);
 
-/// The innermost reason, which names the thing that a person can mend ("Connection refused").
-pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
 /// Headers without those of one connection.
 pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
     let named: Vec<HeaderName> = headers
@@ -160,23 +140,6 @@ fn bearer(key: &str) -> Result<HeaderValue, UpstreamError> {
     let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| UpstreamError::Key)?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn connector(is_https: bool) -> Result<Connector, UpstreamError> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let tls = rustls::ClientConfig::builder();
-    let tls = match is_https {
-        true => tls.with_native_roots().map_err(UpstreamError::Roots)?.with_no_client_auth(),
-        false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
-    };
-    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http))
-}
-
-fn client(connector: Connector) -> Client<Connector, Full<Bytes>> {
-    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector)
 }
 
 #[cfg(test)]

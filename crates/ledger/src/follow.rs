@@ -42,8 +42,14 @@ pub(crate) struct Shared {
     recent: Mutex<Recent>,
     /// What each follower still needs of the write-ahead log: everything from this index on.
     holds: Mutex<BTreeMap<&'static str, u64>>,
-    active_segment: AtomicU64,
-    segment_began: Notify,
+    wanted_durable: AtomicU64,
+    segment_waits: Notify,
+    /// The size of the checkpoint in `log/checkpoint`.
+    published: watch::Sender<u64>,
+    /// The checkpoint that is to be published next, for witnesses to cosign.
+    candidate: watch::Sender<Arc<str>>,
+    /// The latest checkpoint that came back from them.
+    cosigned: watch::Sender<Arc<str>>,
     is_closed: watch::Sender<bool>,
 }
 
@@ -61,8 +67,11 @@ impl Shared {
             point: watch::Sender::new(point),
             recent: Mutex::new(Recent { batches: VecDeque::new(), bytes: 0, bytes_max: recent_bytes_max }),
             holds: Mutex::new(BTreeMap::new()),
-            active_segment: AtomicU64::new(0),
-            segment_began: Notify::new(),
+            wanted_durable: AtomicU64::new(0),
+            segment_waits: Notify::new(),
+            published: watch::Sender::new(0),
+            candidate: watch::Sender::new("".into()),
+            cosigned: watch::Sender::new("".into()),
             is_closed: watch::Sender::new(false),
         }
     }
@@ -93,6 +102,30 @@ impl Shared {
         recent.batches.get(at).filter(|batch| batch.first() <= index).cloned()
     }
 
+    pub(crate) fn set_published(&self, size: u64) {
+        self.published.send_replace(size);
+    }
+
+    pub(crate) fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    pub(crate) fn propose(&self, checkpoint: &str) {
+        self.candidate.send_replace(checkpoint.into());
+    }
+
+    pub(crate) fn candidates(&self) -> watch::Receiver<Arc<str>> {
+        self.candidate.subscribe()
+    }
+
+    pub(crate) fn set_cosigned(&self, note: &str) {
+        self.cosigned.send_replace(note.into());
+    }
+
+    pub(crate) fn cosigned(&self) -> watch::Receiver<Arc<str>> {
+        self.cosigned.subscribe()
+    }
+
     pub(crate) fn hold(&self, follower: &'static str, from: u64) {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(follower, from);
     }
@@ -111,20 +144,20 @@ impl Shared {
         *self.is_closed.borrow()
     }
 
-    pub(crate) fn set_active_segment(&self, first: u64) {
-        if self.active_segment.swap(first, Ordering::Relaxed) != first {
-            self.segment_began.notify_one();
+    pub(crate) fn set_wanted_durable(&self, index: u64) {
+        if self.wanted_durable.swap(index, Ordering::Relaxed) != index {
+            self.segment_waits.notify_one();
         }
     }
 
-    /// Waits until a new segment begins, so that the one before it can be let go of.
-    pub(crate) async fn segment_began(&self) {
-        self.segment_began.notified().await;
+    /// Waits until another finished segment could be let go of.
+    pub(crate) async fn segment_waits(&self) {
+        self.segment_waits.notified().await;
     }
 
-    /// Segments before the one that begins at this index wait to be released.
-    pub(crate) fn active_segment(&self) -> u64 {
-        self.active_segment.load(Ordering::Relaxed)
+    /// Once everything before this index is durable elsewhere, the oldest finished segment can go.
+    pub(crate) fn wanted_durable(&self) -> u64 {
+        self.wanted_durable.load(Ordering::Relaxed)
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Options {
     pub recent_bytes_max: usize,
     /// Records that may wait to be written, in bytes; whoever brings more waits.
     pub queue_bytes_max: u32,
+    /// Whether somebody takes the checkpoints to witnesses: each is then published when it comes back
+    /// ([`Ledger::next_candidate`], [`Ledger::publish_cosigned`]), or after some seconds without.
+    pub is_witnessed: bool,
 }
 
 impl Default for Options {
@@ -42,6 +45,7 @@ impl Default for Options {
             reserve_bytes: 64 << 20,
             recent_bytes_max: 64 << 20,
             queue_bytes_max: 128 << 20,
+            is_witnessed: false,
         }
     }
 }
@@ -204,10 +208,11 @@ impl Ledger {
         });
         let point = DurablePoint { size, checkpoint: checkpoint.into() };
         let shared = Arc::new(Shared::new(world.disk.clone(), data.to_owned(), point, options.recent_bytes_max));
-        shared.set_active_segment(wal.active_first());
+        shared.set_wanted_durable(wal.wanted_durable());
         let wal_first = found.segments.first().copied().unwrap_or(size);
+        let published = found.published.unwrap_or(0);
         let tiles =
-            TileWriter::resume(shared.clone(), wal_first, found.published.unwrap_or(0)).map_err(OpenError::Tiles)?;
+            TileWriter::resume(shared.clone(), wal_first, published, options.is_witnessed).map_err(OpenError::Tiles)?;
         let follower = Follower::new(shared.clone(), tiles.position());
         let (sender, queue) = mpsc::channel(QUEUE_SUBMISSIONS_MAX);
         let (stopped_sender, stopped) = watch::channel(None);
@@ -366,6 +371,30 @@ impl Ledger {
         self.0.shared.point()
     }
 
+    /// Waits until a published checkpoint covers the record with an index. It does within a second, unless the log is closed or
+    /// there is no space to publish.
+    pub async fn published_over(&self, index: u64) {
+        let mut published = self.0.shared.published();
+        // The sender lives as long as the log.
+        let _ = published.wait_for(|size| *size > index).await;
+    }
+
+    /// Each checkpoint that is about to be published, newest first come; its tiles are on disk. `seen` is moved on.
+    pub async fn next_candidate(&self, seen: &mut Arc<str>) -> Arc<str> {
+        let mut candidates = self.0.shared.candidates();
+        let before = seen.clone();
+        // The sender lives as long as the log.
+        if let Ok(next) = candidates.wait_for(|candidate| **candidate != *before).await {
+            seen.clone_from(&next);
+        }
+        seen.clone()
+    }
+
+    /// Publishes a checkpoint that has come back from witnesses with their signatures. One that is out of date is dropped.
+    pub fn publish_cosigned(&self, note: &str) {
+        self.0.shared.set_cosigned(note);
+    }
+
     /// A follower that begins at an index.
     #[must_use]
     pub fn follow(&self, from: u64) -> Follower {
@@ -375,13 +404,6 @@ impl Ledger {
     /// Keeps the write-ahead log from this index on until the named follower calls again with a higher one.
     pub fn hold(&self, follower: &'static str, from: u64) {
         self.0.shared.hold(follower, from);
-    }
-
-    /// The first index of the segment of the write-ahead log that is being written: a follower that holds an earlier one keeps
-    /// a finished segment from being removed.
-    #[must_use]
-    pub fn active_segment(&self) -> u64 {
-        self.0.shared.active_segment()
     }
 
     /// The batch with a durable record; without content once the write-ahead log has let it go.

@@ -21,6 +21,7 @@
 //! | `recovery` | from a directory to a tally: what is there, what is torn, what is damaged |
 //! | `follow` | the durable point, recent batches in memory, followers with a cursor |
 //! | `tiles` | the follower that writes tlog-tiles and publishes checkpoints |
+//! | `published` | reading the published log |
 //! | `identity` | the log's key and the fingerprint key |
 //! | `archive` | reading the directory of a stopped log |
 //!
@@ -32,6 +33,7 @@ mod follow;
 mod frame;
 mod identity;
 mod ledger;
+mod published;
 mod recovery;
 mod sequencer;
 mod tally;
@@ -44,5 +46,6 @@ pub use batch::{Batch, Entry};
 pub use follow::{DurablePoint, FollowError, Follower, Portion};
 pub use identity::{Identity, IdentityError};
 pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Receipt, Submitted};
+pub use published::{PublishedLog, Unreadable};
 pub use recovery::{Damage, Torn};
 pub use wal::Durable;

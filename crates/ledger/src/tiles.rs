@@ -7,9 +7,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tlog::{EntriesPath, FullTile, Hash, TILE_WIDTH, TileLevels, TilePath, push_entry};
+use tlog::{Checkpoint, EntriesPath, FullTile, Hash, TILE_WIDTH, TileLevels, TilePath, push_entry};
 use world::Disk;
 
 use crate::follow::{FollowError, Follower, Portion, Shared};
@@ -19,6 +19,10 @@ use crate::recovery::checkpoint_path;
 pub(crate) const NAME: &str = "tiles";
 /// A checkpoint is published at most this often while the log grows.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// The same for a log whose checkpoints are cosigned.
+const PROPOSE_EVERY: Duration = Duration::from_secs(1);
+/// A checkpoint that no witness has cosigned is published without them after this long.
+const COSIGNING_PATIENCE: Duration = Duration::from_secs(5);
 /// After a failed write (a full disk) the same files are tried again after this long.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,19 +37,36 @@ pub(crate) struct TileWriter {
     checkpoint: String,
     /// The size of the checkpoint that is on disk.
     published: u64,
+    /// The checkpoint that witnesses are asked to cosign now; its tiles are on disk.
+    candidate: Option<Candidate>,
+    /// Whether there are witnesses to ask.
+    is_witnessed: bool,
     /// Full tiles and bundles that are not on disk yet.
     pending: Vec<(PathBuf, Vec<u8>)>,
     /// Everything before this index is durable here.
     durable: u64,
 }
 
+/// A checkpoint on its way to being published.
+struct Candidate {
+    checkpoint: String,
+    size: u64,
+    since: Instant,
+}
+
 impl TileWriter {
     /// Goes on where the write-ahead log begins (`wal_first`): what lies before it is durable as full tiles.
-    pub(crate) fn resume(shared: Arc<Shared>, wal_first: u64, published: u64) -> Result<Self, FollowError> {
+    pub(crate) fn resume(
+        shared: Arc<Shared>,
+        wal_first: u64,
+        published: u64,
+        is_witnessed: bool,
+    ) -> Result<Self, FollowError> {
         let log = shared.data.join("log");
         let size = wal_first.next_multiple_of(TILE_WIDTH);
         let levels = TileLevels::resume(size, |path| read_tile(shared.disk.as_ref(), &log, path))?;
         shared.hold(NAME, size);
+        shared.set_published(published);
         Ok(Self {
             shared,
             log,
@@ -54,6 +75,8 @@ impl TileWriter {
             size,
             checkpoint: String::new(),
             published,
+            candidate: None,
+            is_witnessed,
             pending: Vec::new(),
             durable: size,
         })
@@ -68,12 +91,20 @@ impl TileWriter {
     /// instead of waiting for every batch: waking up for each would take time from whoever waits for an answer.
     pub(crate) async fn run(mut self, mut follower: Follower) {
         let (mut closed, shared) = (follower.closed(), self.shared.clone());
-        let mut tick = tokio::time::interval(PUBLISH_EVERY);
+        let mut cosigned = shared.cosigned();
+        // Witnesses are asked about the log as it was found before anything is appended.
+        let mut is_first = self.is_witnessed;
+        let mut tick = tokio::time::interval(if self.is_witnessed { PROPOSE_EVERY } else { PUBLISH_EVERY });
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let is_last = tokio::select! {
                 _ = tick.tick() => false,
-                () = shared.segment_began() => false,
+                () = shared.segment_waits() => false,
+                _ = cosigned.changed() => {
+                    let note = cosigned.borrow_and_update().clone();
+                    self.attempt(|writer| writer.publish_cosigned(&note)).await;
+                    continue;
+                }
                 // An error is the end of everything that could still append.
                 _ = closed.wait_for(|is_closed| *is_closed) => true,
             };
@@ -94,9 +125,12 @@ impl TileWriter {
             if is_last {
                 break;
             }
-            self.attempt(Self::publish).await;
+            self.attempt(Self::propose).await;
+            if std::mem::take(&mut is_first) && self.candidate.is_none() {
+                shared.propose(&shared.point().checkpoint);
+            }
         }
-        let last = self.write_pending().and_then(|()| self.publish());
+        let last = self.write_pending().and_then(|()| self.publish_last());
         if let Err(error) = last {
             tracing::warn!(%error, "could not publish the last checkpoint; it is written at the next start");
         }
@@ -139,21 +173,73 @@ impl TileWriter {
         Ok(())
     }
 
-    /// Partial tiles first, then the checkpoint that needs them; last, the partial tiles that none needs now.
-    fn publish(&mut self) -> io::Result<()> {
+    /// Writes the partial tiles of the log as it stands; its checkpoint follows at once, or when witnesses have seen it.
+    fn propose(&mut self) -> io::Result<()> {
+        if let Some(candidate) = &self.candidate {
+            if candidate.since.elapsed() < COSIGNING_PATIENCE {
+                return Ok(());
+            }
+            tracing::warn!("no witness has cosigned for {} s; publishing without", COSIGNING_PATIENCE.as_secs());
+            return self.publish_candidate();
+        }
         if self.checkpoint.is_empty() || self.published == self.size {
             return Ok(());
         }
+        self.write_partial()?;
+        self.candidate =
+            Some(Candidate { checkpoint: self.checkpoint.clone(), size: self.size, since: Instant::now() });
+        if self.is_witnessed {
+            self.shared.propose(&self.checkpoint);
+            return Ok(());
+        }
+        self.publish_candidate()
+    }
+
+    /// On the way out there is no waiting for witnesses: they are asked about the last checkpoint at the next start.
+    fn publish_last(&mut self) -> io::Result<()> {
+        self.publish_candidate()?;
+        self.is_witnessed = false;
+        self.propose()
+    }
+
+    /// Publishes a checkpoint with the signatures of witnesses: the candidate, or once more the one that is published.
+    fn publish_cosigned(&mut self, note: &str) -> io::Result<()> {
+        let Ok(Checkpoint { size, .. }) = Checkpoint::parse_unverified(note.as_bytes()) else { return Ok(()) };
+        if self.candidate.as_ref().is_some_and(|candidate| note.starts_with(&candidate.checkpoint)) {
+            return self.put_checkpoint(note, size);
+        }
+        if self.candidate.is_none() && size == self.published {
+            self.shared.disk.replace(&checkpoint_path(&self.shared.data), note.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn publish_candidate(&mut self) -> io::Result<()> {
+        match self.candidate.as_ref().map(|candidate| (candidate.checkpoint.clone(), candidate.size)) {
+            Some((checkpoint, size)) => self.put_checkpoint(&checkpoint, size),
+            None => Ok(()),
+        }
+    }
+
+    fn write_partial(&self) -> io::Result<()> {
         let disk = self.shared.disk.as_ref();
         for (path, hashes) in self.levels.partial() {
             put(disk, &self.log.join(path.to_string()), &hash_bytes(hashes))?;
         }
-        if let Some(path) = EntriesPath::all(self.size).last().filter(|path| path.width < 256) {
-            put(disk, &self.log.join(path.to_string()), &self.bundle)?;
+        match EntriesPath::all(self.size).last().filter(|path| path.width < 256) {
+            Some(path) => put(disk, &self.log.join(path.to_string()), &self.bundle),
+            None => Ok(()),
         }
-        disk.replace(&checkpoint_path(&self.shared.data), self.checkpoint.as_bytes())?;
-        let before = std::mem::replace(&mut self.published, self.size);
-        let needed: Vec<String> = partial_paths(self.size).collect();
+    }
+
+    /// Puts the checkpoint in place after its tiles; last, removes the partial tiles that none needs now.
+    fn put_checkpoint(&mut self, checkpoint: &str, size: u64) -> io::Result<()> {
+        let disk = self.shared.disk.as_ref();
+        disk.replace(&checkpoint_path(&self.shared.data), checkpoint.as_bytes())?;
+        self.candidate = None;
+        let before = std::mem::replace(&mut self.published, size);
+        self.shared.set_published(size);
+        let needed: Vec<String> = partial_paths(size).collect();
         for path in partial_paths(before).filter(|path| !needed.contains(path)) {
             disk.remove(&self.log.join(path))?;
         }
@@ -163,7 +249,7 @@ impl TileWriter {
     /// When a segment of the write-ahead log waits for it, makes all full tiles durable and lets the segment go.
     fn make_durable(&mut self) -> io::Result<()> {
         let full = self.size - self.size % TILE_WIDTH;
-        let wanted = self.shared.active_segment();
+        let wanted = self.shared.wanted_durable();
         if self.durable < wanted && wanted <= full {
             self.shared.disk.sync_everything(&self.log)?;
             self.durable = full;

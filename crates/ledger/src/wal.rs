@@ -61,6 +61,8 @@ pub(crate) struct Wal {
     segments: Vec<u64>,
     file: Box<dyn AppendFile>,
     length: u64,
+    /// How many of these bytes stand before the first frame: with many open calls they are more than a segment may have.
+    head: u64,
 }
 
 pub(crate) fn segment_path(dir: &Path, first: u64) -> PathBuf {
@@ -114,7 +116,16 @@ impl Wal {
         segment_bytes_max: u64,
     ) -> io::Result<Self> {
         let (file, length) = new_segment(disk.as_ref(), &dir, origin, tally)?;
-        Ok(Self { disk, dir, origin: origin.to_owned(), segment_bytes_max, segments: vec![tally.size()], file, length })
+        Ok(Self {
+            disk,
+            dir,
+            origin: origin.to_owned(),
+            segment_bytes_max,
+            segments: vec![tally.size()],
+            file,
+            length,
+            head: length,
+        })
     }
 
     /// Goes on with the segments on disk; the last one has `length` good bytes.
@@ -128,7 +139,7 @@ impl Wal {
     ) -> io::Result<Self> {
         let first = segments.last().copied().unwrap_or(0);
         let file = disk.open_append(&segment_path(&dir, first))?;
-        Ok(Self { disk, dir, origin: origin.to_owned(), segment_bytes_max, segments, file, length })
+        Ok(Self { disk, dir, origin: origin.to_owned(), segment_bytes_max, segments, file, length, head: 0 })
     }
 
     /// Cuts away a torn tail: everything after the good bytes of the last segment.
@@ -156,13 +167,14 @@ impl Wal {
     /// Begins a new segment when the present one is long enough. On a full disk the present one just grows
     /// on; whether there is room for frames is decided where they are written.
     pub(crate) fn roll_when_full(&mut self, tally: &Tally) {
-        if self.length < self.segment_bytes_max || self.segments.last() == Some(&tally.size()) {
+        if self.length - self.head < self.segment_bytes_max || self.segments.last() == Some(&tally.size()) {
             return;
         }
         match new_segment(self.disk.as_ref(), &self.dir, &self.origin, tally) {
             Ok((file, length)) => {
                 self.file = file;
                 self.length = length;
+                self.head = length;
                 self.segments.push(tally.size());
             }
             Err(error) => {
@@ -172,9 +184,10 @@ impl Wal {
         }
     }
 
-    /// The first index of the segment that is being written.
-    pub(crate) fn active_first(&self) -> u64 {
-        self.segments.last().copied().unwrap_or(0)
+    /// The oldest finished segment can go once all followers have made durable what lies before this index; the segment that
+    /// is being written begins there when none is finished.
+    pub(crate) fn wanted_durable(&self) -> u64 {
+        self.segments.get(1).or(self.segments.first()).copied().unwrap_or(0)
     }
 
     /// Removes every segment whose records all followers have made durable elsewhere.

@@ -117,7 +117,7 @@ impl Writer {
         self.is_full.store(false, Ordering::Relaxed);
         self.wal.release(self.shared.held_from());
         self.wal.roll_when_full(&self.tally);
-        self.shared.set_active_segment(self.wal.active_first());
+        self.shared.set_wanted_durable(self.wal.wanted_durable());
         let told = batch.clone();
         self.shared.publish(batch);
         Ok(told)

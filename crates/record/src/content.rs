@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -92,15 +91,25 @@ pub enum ContentError {
     Mismatch(String),
 }
 
+/// The salt of one field: whoever has it can check the field, and learns nothing of the others.
+pub type Salt = [u8; 32];
+
+/// The salt of a field under its record's seed: HKDF-SHA-256 (RFC 5869) without a salt of its own. 32 bytes are its first
+/// block.
+#[must_use]
+pub fn salt(seed: &Seed, name: &str) -> Salt {
+    let extracted = keyed_hash(&[0; 32], &[seed]);
+    keyed_hash(&extracted, &[b"testimony/v1/salt\n", name.as_bytes(), &[1]])
+}
+
 /// The commitment to one field under its record's seed.
 #[must_use]
 pub fn commit(seed: &Seed, name: &str, bytes: &[u8]) -> [u8; 32] {
-    let mut salt = [0_u8; 32];
-    // 32 bytes are one block of HKDF-SHA-256, far below its limit of 255 blocks: expanding cannot fail.
-    let expanded =
-        Hkdf::<Sha256>::new(None, seed).expand_multi_info(&[b"testimony/v1/salt\n", name.as_bytes()], &mut salt);
-    debug_assert!(expanded.is_ok());
-    keyed_hash(&salt, &[b"testimony/v1/content\n", name.as_bytes(), b"\n", bytes])
+    commit_under(&salt(seed, name), name, bytes)
+}
+
+fn commit_under(salt: &Salt, name: &str, bytes: &[u8]) -> [u8; 32] {
+    keyed_hash(salt, &[b"testimony/v1/content\n", name.as_bytes(), b"\n", bytes])
 }
 
 /// HMAC-SHA-256 over the parts, one after the other.
@@ -190,14 +199,31 @@ pub fn check_fields<'c>(
         if name != field.name {
             return Err(others());
         }
-        let matches = base64_of(&commit(seed, name, field.bytes)) == commitment.commitment.as_bytes()
-            && commitment.bytes == field.bytes.len() as u64
-            && commitment.media == field.media;
+        let matches = is_committed(&commit(seed, name, field.bytes), *field, commitment);
         if !matches {
             return Err(ContentError::Mismatch(name.to_owned()));
         }
     }
     Ok(())
+}
+
+/// Checks one disclosed field, of which only the salt is known, against what a leaf says of it.
+///
+/// # Errors
+/// When it differs.
+pub fn check_disclosed(salt: &Salt, field: FieldRef<'_>, committed: &Commitment<'_>) -> Result<(), ContentError> {
+    let commitment = commit_under(salt, field.name, field.bytes);
+    if is_committed(&commitment, field, committed) {
+        Ok(())
+    } else {
+        Err(ContentError::Mismatch(field.name.to_owned()))
+    }
+}
+
+fn is_committed(commitment: &[u8; 32], field: FieldRef<'_>, committed: &Commitment<'_>) -> bool {
+    base64_of(commitment) == committed.commitment.as_bytes()
+        && committed.bytes == field.bytes.len() as u64
+        && committed.media == field.media
 }
 
 /// Reads the fields of the stored form, which stand after the seed.
@@ -251,6 +277,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn salts_are_those_of_hkdf(seed in any::<Seed>(), name in "[a-z.]{0,40}") {
+            let mut theirs = [0; 32];
+            let infos = [b"testimony/v1/salt\n", name.as_bytes()];
+            hkdf::Hkdf::<Sha256>::new(None, &seed).expand_multi_info(&infos, &mut theirs).unwrap();
+            prop_assert_eq!(salt(&seed, &name), theirs);
+        }
+
         #[test]
         fn stored_content_reads_back(seed in any::<Seed>(), fields in prop::collection::vec(("[a-z.]{0,9}", "[a-z/]{0,9}", any::<Vec<u8>>()), 0..4)) {
             let fields = fields.into_iter().map(|(name, media, bytes)| Field { name, media, bytes }).collect();

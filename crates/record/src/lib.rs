@@ -22,16 +22,19 @@ mod draft;
 mod envelope;
 mod json;
 mod kind;
+mod shown;
 mod time;
 mod value;
 
 pub use content::{
-    Commitment, Content, ContentError, Field, FieldRef, Seed, check_fields, decode_fields, names as content_names,
+    Commitment, Content, ContentError, Field, FieldRef, Salt, Seed, check_disclosed, check_fields, decode_fields,
+    names as content_names, salt,
 };
 pub use credential::{FingerprintKey, without_credentials};
 pub use draft::{Actor, CallPhase, Draft, Invalid, Source, Trace, Unsequenced};
 pub use envelope::{ActorRef, Envelope, EnvelopeError, SourceRef};
 pub use kind::{Kind, Outcome, UnknownName};
+pub use shown::escaped;
 pub use time::{Timestamp, TimestampError};
 pub use uuid::Uuid;
 pub use value::{Attributes, Value};

@@ -12,13 +12,14 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use record::{Envelope, FieldRef, Seed, check_fields, decode_fields};
+use record::Envelope;
 use tlog::{Bundle, TILE_WIDTH};
 use world::{Disk, World};
 
-use crate::columns::{COLUMNS, CONTENT_COLUMNS, From, Row, plain};
+use crate::columns::{COLUMNS, From, Row, plain};
 use crate::rows;
 use crate::segment::{self, Segment};
+use crate::stored::StoredContent;
 
 /// Rows that are compared at a time: few enough that what is read of them stays in a core's cache.
 const BATCH_ROWS: usize = 1_024;
@@ -314,45 +315,6 @@ impl Leaves {
     fn leaf(&self, index: u64) -> Option<&[u8]> {
         let at = usize::try_from(index % TILE_WIDTH).ok()?;
         self.bundles.get(self.spans.get(&(index / TILE_WIDTH))?.get(at)?.clone())
-    }
-}
-
-/// The columns in which a segment holds content.
-struct StoredContent<'b> {
-    texts: Vec<(&'static str, &'b datafusion::arrow::array::StringViewArray)>,
-    other: &'b datafusion::arrow::array::BinaryViewArray,
-    seeds: &'b datafusion::arrow::array::FixedSizeBinaryArray,
-}
-
-impl<'b> StoredContent<'b> {
-    fn of(batch: &'b RecordBatch) -> Result<Self, String> {
-        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| format!("it has no column {name}"));
-        let mut texts = Vec::new();
-        for (field, name) in CONTENT_COLUMNS {
-            texts.push((field, column(name)?.as_string_view_opt().ok_or_else(|| format!("column {name} is no text"))?));
-        }
-        let other = column("other_content")?.as_binary_view_opt().ok_or("column other_content is not binary")?;
-        let seeds = column("content_seed")?.as_fixed_size_binary_opt().ok_or("column content_seed is not binary")?;
-        Ok(Self { texts, other, seeds })
-    }
-
-    /// Holds the content of one row against what its leaf commits to.
-    fn check(&self, row: usize, envelope: &Envelope<'_>) -> Result<(), String> {
-        let committed = envelope.commitments();
-        if self.seeds.is_null(row) {
-            return if committed.len() == 0 { Ok(()) } else { Err("its content is missing".into()) };
-        }
-        let seed: &Seed = self.seeds.value(row).try_into().map_err(|_| "its seed is not one of 32 bytes")?;
-        let other = if self.other.is_valid(row) { self.other.value(row) } else { &[] };
-        let mut fields = decode_fields(other).map_err(|error| error.to_string())?;
-        for (name, texts) in self.texts.iter().filter(|(_, texts)| texts.is_valid(row)) {
-            // A text column has no media type of its own: the leaf's is taken, and is checked by the leaf's hash.
-            let media = committed.clone().find(|(field, _)| field == name);
-            let media = media.map_or("", |(_, commitment)| commitment.media.as_ref());
-            fields.push(FieldRef { name, media, bytes: texts.value(row).as_bytes() });
-        }
-        fields.sort_unstable_by_key(|field| field.name);
-        check_fields(seed, &fields, committed).map_err(|error| error.to_string())
     }
 }
 

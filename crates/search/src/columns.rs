@@ -59,6 +59,12 @@ pub(crate) const CONTENT_COLUMNS: [(&str, &str); 4] = [
     (content_names::RESULT, "result"),
 ];
 
+/// The name of a content field that people call by its column: `input` is `gen_ai.input.messages`.
+#[must_use]
+pub fn content_name(called: &str) -> &str {
+    CONTENT_COLUMNS.iter().find(|(_, column)| *column == called).map_or(called, |(name, _)| name)
+}
+
 /// All columns. The last two are for checking and showing content and are hidden from SQL.
 pub(crate) static COLUMNS: [Column; 47] = [
     column("log_index", From::Number(|row| Some(row.index))),

@@ -19,6 +19,7 @@ use crate::language::{QueryError, compile, parse};
 use crate::live::Live;
 use crate::segment::{self, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
+use crate::stored::StoredRecord;
 use crate::story;
 use crate::table::{RecordsTable, Snapshot};
 
@@ -300,6 +301,21 @@ impl Engine {
             let frame = session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?;
             let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
             story::write(&collect(frame.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await?)
+        })
+    }
+
+    /// The record with an identifier, if there is one.
+    ///
+    /// # Errors
+    /// When it exceeds its limits.
+    pub fn stored(&self, id: String, limits: Limits) -> Running<Option<StoredRecord>> {
+        let engine = self.clone();
+        self.run(limits, async move {
+            let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
+            let frame = session.table("records").await.map_err(invalid)?;
+            let frame = frame.filter(col("id").eq(lit(id))).map_err(invalid)?;
+            let answer = collect(frame.limit(0, Some(1)).map_err(invalid)?, limits).await?;
+            Ok(answer.batches.iter().find_map(StoredRecord::first))
         })
     }
 

@@ -17,6 +17,7 @@
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `engine` | [`Engine`]: everything put together |
 //! | `story` | single records with all their content |
+//! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
 //! | `check` | segments against the leaves they were made from |
 //!
@@ -31,13 +32,16 @@ mod live;
 mod rows;
 mod segment;
 mod sql;
+mod stored;
 mod story;
 mod table;
 mod tail;
 
 pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
+pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, Running, SealAt, Search};
 pub use language::{QueryError, Span};
 pub use sql::SqlError;
+pub use stored::StoredRecord;
 pub use tail::{Tail, TailRow};

@@ -1,7 +1,6 @@
 //! The routes of the main listener.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,21 +14,22 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
-use ledger::Ledger;
+use ledger::{Ledger, PublishedLog};
 use search::{Answer, Engine, Format, Limits, Search, Tail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tlog::VerifierKey;
 use tower::ServiceExt as _;
-use world::World;
+use witness::{Cosigner, Refusal};
 
+use crate::evidence::evidence_for;
 use crate::listen::Surface;
 use crate::log_files;
 use crate::problem::Problem;
 use crate::tail;
 
 /// Every route, with the methods that it takes. `openapi.json` is tested against this list.
-pub const ROUTES: [(&str, &str); 12] = [
+pub const ROUTES: [(&str, &str); 15] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/version"),
@@ -39,9 +39,12 @@ pub const ROUTES: [(&str, &str); 12] = [
     ("POST", "/api/v1/sql"),
     ("GET", "/api/v1/calls/{id}"),
     ("GET", "/api/v1/records/{id}"),
+    ("GET", "/api/v1/records/{id}/proof"),
     ("GET", "/api/v1/tail"),
     ("GET", "/log/checkpoint"),
     ("GET", "/log/tile/{path}"),
+    ("POST", "/witness/add-checkpoint"),
+    ("GET", "/witness/checkpoint"),
 ];
 
 const OPENAPI: &str = include_str!("../openapi.json");
@@ -66,27 +69,28 @@ pub struct Build {
 pub struct Api(Arc<Inner>);
 
 struct Inner {
-    world: World,
-    data: PathBuf,
+    log: PublishedLog,
     engine: Engine,
     /// The log, while it is being written; none when a stopped one is read.
     ledger: Option<Ledger>,
     key: VerifierKey,
     build: Build,
+    /// Cosigns the checkpoints of other logs; none when this server is no witness.
+    witness: Option<Cosigner>,
 }
 
 impl Api {
     /// The routes over a log that is being written, or over a stopped one when `ledger` is none.
     #[must_use]
     pub fn new(
-        world: World,
-        data: PathBuf,
+        log: PublishedLog,
         engine: Engine,
         ledger: Option<Ledger>,
         key: VerifierKey,
         build: Build,
+        witness: Option<Cosigner>,
     ) -> Self {
-        Self(Arc::new(Inner { world, data, engine, ledger, key, build }))
+        Self(Arc::new(Inner { log, engine, ledger, key, build, witness }))
     }
 
     /// The routes.
@@ -101,8 +105,11 @@ impl Api {
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
             .route("/api/v1/records/{id}", get(record))
+            .route("/api/v1/records/{id}/proof", get(proof))
             .route("/api/v1/tail", get(follow))
             .route("/log/{*path}", get(log_file))
+            .route("/witness/add-checkpoint", post(add_checkpoint))
+            .route("/witness/checkpoint", get(witnessed))
             .fallback(|| async { Problem::not_found("there is nothing here; /openapi.json lists what there is") })
             .method_not_allowed_fallback(|| async {
                 Problem::new(
@@ -240,6 +247,27 @@ async fn record(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<V
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProofQuery {
+    /// Names of content fields, with commas.
+    #[serde(default)]
+    disclose: String,
+}
+
+async fn proof(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Result<Query<ProofQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
+    let names = query.disclose.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let disclose = names.map(str::to_owned).collect();
+    let Inner { log, engine, ledger, .. } = api.0.as_ref();
+    let evidence = evidence_for(log.clone(), engine, ledger.as_ref(), &id, disclose).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], evidence.to_string()).into_response())
+}
+
 async fn story(api: &Api, id: &str) -> Result<Vec<Value>, Problem> {
     Ok(api.0.engine.story(id.to_owned(), limits(None, STORY_ROWS_MAX)?).await?)
 }
@@ -282,12 +310,49 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn log_file(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
-    let disk = api.0.world.disk.clone();
-    let data = api.0.data.clone();
-    let file = tokio::task::spawn_blocking(move || log_files::read(disk.as_ref(), &data, &path)).await;
+    let log = api.0.log.clone();
+    let file = tokio::task::spawn_blocking(move || log_files::read(&log, &path)).await;
     let file = file
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;
     Ok(([(CONTENT_TYPE, file.media), (CACHE_CONTROL, file.cache)], file.bytes).into_response())
+}
+
+/// C2SP tlog-witness, section "add-checkpoint".
+async fn add_checkpoint(State(api): State<Api>, body: Bytes) -> Result<Response, Problem> {
+    let witness = api.0.witness.clone().ok_or_else(no_witness)?;
+    let cosigned = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
+    let cosigned = cosigned.map_err(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the checkpoint was not looked at")
+    })?;
+    Ok(match cosigned {
+        Ok(lines) => ([(CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response(),
+        Err(Refusal::Conflict { latest }) => {
+            (StatusCode::CONFLICT, [(CONTENT_TYPE, "text/x.tlog.size")], format!("{latest}\n")).into_response()
+        }
+        Err(refusal) => Problem::from(refusal).into_response(),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WitnessedQuery {
+    origin: String,
+}
+
+/// The latest checkpoint of a log that this witness has cosigned: what its cosignatures are remembered by.
+async fn witnessed(
+    State(api): State<Api>,
+    query: Result<Query<WitnessedQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
+    let witness = api.0.witness.clone().ok_or_else(no_witness)?;
+    let note = witness.latest(&query.origin)?;
+    let note = note.ok_or_else(|| Problem::not_found("this witness has cosigned no checkpoint of that log"))?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
+}
+
+fn no_witness() -> Problem {
+    Problem::not_found("this server is no witness; the setting witnessing.cosigns makes it one")
 }
 
 fn bad_request(detail: String) -> Problem {

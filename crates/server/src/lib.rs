@@ -10,11 +10,13 @@
 //! | `lanes` | threads that each run their connections alone |
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
+//! | `evidence` | proofs for single records |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
 //! | `tail` | `/api/v1/tail`: server-sent events |
 //! | `problem` | errors as RFC 9457 says them |
 
 mod api;
+mod evidence;
 mod hosts;
 mod lanes;
 mod listen;

@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use search::{EngineError, SqlError};
 use serde_json::json;
+use witness::Refusal;
 
 /// An error as a client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,24 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
+    }
+}
+
+/// The statuses of C2SP tlog-witness.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = match &refusal {
+            Refusal::Malformed(_) | Refusal::OldSize { .. } => (StatusCode::BAD_REQUEST, "malformed"),
+            Refusal::UnknownLog(_) => (StatusCode::NOT_FOUND, "unknown_log"),
+            Refusal::Signature(_) => (StatusCode::FORBIDDEN, "signature"),
+            Refusal::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
+            Refusal::Proof(_) => (StatusCode::UNPROCESSABLE_ENTITY, "inconsistent"),
+            Refusal::State(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unavailable"),
+        };
+        if status.is_server_error() {
+            tracing::error!(%refusal, "a checkpoint could not be cosigned");
+        }
+        Self::new(status, code, refusal.to_string())
     }
 }
 

@@ -8,14 +8,12 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use clap::Args;
+use dial::Connector;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use ledger::Archive;
+use ledger::{Archive, PublishedLog};
 use search::Engine;
 use server::{Api, Build};
 use tower::ServiceExt as _;
@@ -46,7 +44,7 @@ pub(crate) enum Client {
 
 pub(crate) struct Remote {
     base: String,
-    http: HttpClient<HttpsConnector<HttpConnector>, Body>,
+    http: HttpClient<Connector, Body>,
 }
 
 impl Target {
@@ -65,25 +63,15 @@ fn open_stopped(data: PathBuf) -> anyhow::Result<Client> {
     let archive = Archive::open(&world, &data, |batch| batches.push(batch))
         .context("could not read the directory; when a server has it, leave out --data and ask the server")?;
     let key = archive.key().clone();
+    let log = PublishedLog::of(world.disk.clone(), &data);
     let engine = Engine::of_stopped(&world, &data, key.name(), batches)?;
-    Ok(Client::Local(Api::new(world, data, engine, None, key, BUILD).router()))
+    Ok(Client::Local(Api::new(log, engine, None, key, BUILD, None).router()))
 }
 
 impl Client {
     pub(crate) fn remote(base: &str) -> anyhow::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        let tls = rustls::ClientConfig::builder();
-        let tls = match base.starts_with("https:") {
-            true => tls
-                .with_native_roots()
-                .context("could not read this machine's root certificates")?
-                .with_no_client_auth(),
-            false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
-        };
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
-        let http = HttpClient::builder(TokioExecutor::new()).build(connector);
+        let connector = dial::connector(base.starts_with("https:"))?;
+        let http = dial::client(connector);
         Ok(Self::Remote(Arc::new(Remote { base: base.trim_end_matches('/').to_owned(), http })))
     }
 

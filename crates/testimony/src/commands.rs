@@ -1,6 +1,8 @@
 //! One file a subcommand.
 
+pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod prove;
 pub(crate) mod scripted_model;
 pub(crate) mod search;
 pub(crate) mod serve;

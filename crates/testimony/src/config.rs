@@ -25,6 +25,9 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) upstream: Upstream,
     pub(crate) ledger: Ledger,
+    /// Those who cosign this log's checkpoints.
+    pub(crate) witness: Vec<Witness>,
+    pub(crate) witnessing: Witnessing,
     pub(crate) limits: Limits,
 }
 
@@ -67,6 +70,26 @@ pub(crate) struct Ledger {
     pub(crate) wal_segment_bytes: u64,
 }
 
+/// A witness (C2SP tlog-witness).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Witness {
+    /// Its public key.
+    pub(crate) vkey: String,
+    /// Its submission prefix: `add-checkpoint` is below it.
+    pub(crate) url: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Witnessing {
+    /// A trust policy (C2SP tlog-policy): its witnesses with a URL are asked too, and its quorum says how many must have
+    /// cosigned; empty: all.
+    pub(crate) quorum: PathBuf,
+    /// Public keys of the logs whose checkpoints this server cosigns.
+    pub(crate) cosigns: Vec<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
@@ -96,6 +119,8 @@ impl Default for Config {
                 record: Record::BeforeAnswer,
             },
             ledger: Ledger { reserve_bytes: ledger.reserve_bytes, wal_segment_bytes: ledger.wal_segment_bytes },
+            witness: Vec::new(),
+            witnessing: Witnessing { quorum: PathBuf::new(), cosigns: Vec::new() },
             limits: Limits {
                 request_bytes_max: gateway.request_bytes_max,
                 response_bytes_max: gateway.response_bytes_max,

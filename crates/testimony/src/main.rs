@@ -7,12 +7,13 @@ mod output;
 mod story;
 mod terminal;
 mod verification;
+mod witnessing;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{demo, search, serve, show, sql, tail, verify};
+use commands::{check, demo, prove, search, serve, show, sql, tail, verify};
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
 /// gateway's time.
@@ -46,6 +47,10 @@ enum Command {
     Tail(tail::Arguments),
     /// Check everything there is to check; exit code 3 when something is wrong
     Verify(verify::Arguments),
+    /// Write evidence for one record into a file that can be checked offline
+    Prove(prove::Arguments),
+    /// Check a file of evidence with neither server nor data directory; exit code 3 when it does not hold
+    Check(check::Arguments),
     /// Run the scripted model server of the demonstration, for tests and benchmarks
     #[command(hide = true)]
     ScriptedModel(commands::scripted_model::Arguments),
@@ -72,6 +77,8 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::ScriptedModel(arguments) => commands::scripted_model::run(arguments),
     };
     match result {

@@ -1,9 +1,9 @@
 //! What a person sees: errors, progress, and text from models that must not move the cursor.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
+pub(crate) use record::escaped;
 use tracing_subscriber::EnvFilter;
 
 /// Sends the program's own log to standard error; `TESTIMONY_LOG=debug` shows more.
@@ -37,36 +37,4 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// Whether standard output is a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
-}
-
-/// Text with everything made visible that could steer a terminal or turn its lines around: C0 and C1 controls but for the
-/// line feed, escape, delete, and the bidirectional controls of Unicode (UAX 9, section 2).
-pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200E}' | '\u{200F}' | '\u{061C}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(steers) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if steers(c) {
-            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_steers_a_terminal_is_made_visible() {
-        assert_eq!(escaped("a\u{1b}[2Jb\r\u{9b}c\u{202e}d\ne\u{7f}"), "a\\u{1b}[2Jb\\u{d}\\u{9b}c\\u{202e}d\ne\\u{7f}");
-        assert_eq!(escaped("plain é 漢 🙂"), "plain é 漢 🙂");
-    }
 }

@@ -12,8 +12,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 10] =
-    ["record", "tlog", "verify", "world", "ledger", "search", "gateway", "server", "scripted", "testimony"];
+const ORDER: [&str; 12] = [
+    "record",
+    "tlog",
+    "verify",
+    "world",
+    "dial",
+    "ledger",
+    "witness",
+    "search",
+    "gateway",
+    "server",
+    "scripted",
+    "testimony",
+];
 const LINES_MAX: usize = 500;
 
 fn root() -> PathBuf {

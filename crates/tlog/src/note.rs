@@ -1,14 +1,11 @@
 //! Signed notes (C2SP signed-note v1.0.0) with Ed25519 signatures (type 0x01).
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use sha2::{Digest, Sha256};
+use ed25519_dalek::{Signature, Signer as _};
 
-/// Signature type 0x01: plain Ed25519 over the note's text.
-const ED25519: u8 = 0x01;
+use crate::key::{PublicKey, SignerKey, VerifierKey, is_key_name};
+
 /// The most bytes of a note that are looked at.
 const NOTE_BYTES_MAX: usize = 1_000_000;
 /// The most signature lines that are looked at; the specification asks for at least 16.
@@ -31,20 +28,6 @@ pub enum NoteError {
     NotSigned(String),
 }
 
-/// A public key: `<name>+<8 hex key id>+base64(type || public key)`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: String,
-    key: VerifyingKey,
-}
-
-/// A private key: `PRIVATE+KEY+<name>+<8 hex key id>+base64(type || seed)`, as Go's `note` package writes it.
-#[derive(Clone)]
-pub struct SignerKey {
-    verifier: VerifierKey,
-    key: SigningKey,
-}
-
 /// A text and the signature lines under it, not yet verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note<'a> {
@@ -59,138 +42,11 @@ struct NoteSignature<'a> {
     bytes: Vec<u8>,
 }
 
-/// Whether a key may have this name: not empty, no Unicode space, no `+`.
-fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+' || c.is_control())
-}
-
-/// `SHA-256(name || 0x0A || type || public key)[:4]`.
-fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
-    let digest =
-        Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(key.as_bytes()).finalize();
-    let mut id = [0; 4];
-    id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    id
-}
-
-fn hex(bytes: [u8; 4]) -> String {
-    format!("{:08x}", u32::from_be_bytes(bytes))
-}
-
-/// Splits `<name>+<8 hex>+<base64>` into name, hex and the 32 bytes after the type.
-fn split_key(text: &str) -> Result<(&str, &str, [u8; 32]), NoteError> {
-    let (name, rest) = text.split_once('+').ok_or(NoteError::Key("there is no '+' after its name"))?;
-    let (id, encoded) = rest.split_once('+').ok_or(NoteError::Key("there is no '+' after its id"))?;
-    if !is_key_name(name) {
-        return Err(NoteError::Key("its name is empty or has a space"));
-    }
-    let bytes = STANDARD.decode(encoded).map_err(|_| NoteError::Key("it is not base64"))?;
-    match bytes.split_first() {
-        Some((&ED25519, key)) => {
-            let key = key.try_into().map_err(|_| NoteError::Key("it does not have 32 bytes"))?;
-            Ok((name, id, key))
-        }
-        _ => Err(NoteError::Key("it is not an Ed25519 key (type 1)")),
-    }
-}
-
-impl VerifierKey {
-    /// Reads a vkey.
-    ///
-    /// # Errors
-    /// When it is not one, or its id is not that of its name and key.
-    pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let (name, id, bytes) = split_key(text.trim())?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| NoteError::Key("it is not a point on the curve"))?;
-        if hex(key_id(name, &key)) != id {
-            return Err(NoteError::Key("its id is not that of its name and key: was it copied whole?"));
-        }
-        Ok(Self { name: name.to_owned(), key })
-    }
-
-    /// The key's name; for a log, its origin.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Display for VerifierKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![ED25519];
-        bytes.extend_from_slice(self.key.as_bytes());
-        write!(f, "{}+{}+{}", self.name, hex(key_id(&self.name, &self.key)), STANDARD.encode(bytes))
-    }
-}
-
-impl fmt::Debug for VerifierKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl SignerKey {
-    /// A key from 32 secret random bytes.
-    ///
-    /// # Errors
-    /// When the name is not fit for a key.
-    pub fn from_seed(name: &str, seed: [u8; 32]) -> Result<Self, NoteError> {
-        if !is_key_name(name) {
-            return Err(NoteError::Key("its name is empty or has a space or '+'"));
-        }
-        let key = SigningKey::from_bytes(&seed);
-        let verifier = VerifierKey { name: name.to_owned(), key: key.verifying_key() };
-        Ok(Self { verifier, key })
-    }
-
-    /// Reads a private key.
-    ///
-    /// # Errors
-    /// When it is not one, or its id is not that of its name and key.
-    pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let rest =
-            text.trim().strip_prefix("PRIVATE+KEY+").ok_or(NoteError::Key("it does not begin with PRIVATE+KEY+"))?;
-        let (name, id, seed) = split_key(rest)?;
-        let signer = Self::from_seed(name, seed)?;
-        if hex(key_id(name, &signer.verifier.key)) != id {
-            return Err(NoteError::Key("its id is not that of its name and key: the file is damaged"));
-        }
-        Ok(signer)
-    }
-
-    /// The private key as text. It is a secret.
-    #[must_use]
-    pub fn to_secret_text(&self) -> String {
-        let mut bytes = vec![ED25519];
-        bytes.extend_from_slice(self.key.as_bytes());
-        let id = hex(key_id(&self.verifier.name, &self.verifier.key));
-        format!("PRIVATE+KEY+{}+{id}+{}", self.verifier.name, STANDARD.encode(bytes))
-    }
-
-    /// The 32 secret bytes that the key is made of.
-    #[must_use]
-    pub fn seed(&self) -> [u8; 32] {
-        self.key.to_bytes()
-    }
-
-    /// The public half.
-    #[must_use]
-    pub const fn verifier(&self) -> &VerifierKey {
-        &self.verifier
-    }
-
     /// Signs a text of lines: the note is the text, an empty line and one signature line.
     #[must_use]
     pub fn sign(&self, text: &str) -> String {
-        let mut bytes = key_id(&self.verifier.name, &self.verifier.key).to_vec();
-        bytes.extend_from_slice(&self.key.sign(text.as_bytes()).to_bytes());
-        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(bytes))
-    }
-}
-
-impl fmt::Debug for SignerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignerKey({}, secret)", self.verifier)
+        format!("{text}\n{}", self.line(&self.key().sign(text.as_bytes()).to_bytes()))
     }
 }
 
@@ -230,15 +86,22 @@ impl<'a> Note<'a> {
     /// # Errors
     /// When the key has not signed, or a signature under its name and id is wrong.
     pub fn verify(&self, key: &VerifierKey) -> Result<&'a str, NoteError> {
-        let id = key_id(&key.name, &key.key);
         let mut signed = false;
-        for signature in self.signatures.iter().filter(|s| s.name == key.name && s.key_id == id) {
-            let bad = || NoteError::BadSignature(key.name.clone());
-            let bytes = Signature::from_slice(&signature.bytes).map_err(|_| bad())?;
-            key.key.verify_strict(self.text.as_bytes(), &bytes).map_err(|_| bad())?;
+        for signature in self.signatures_of(key) {
+            let bad = || NoteError::BadSignature(key.name().to_owned());
+            let signature = Signature::from_slice(signature).map_err(|_| bad())?;
+            key.key().verify_strict(self.text.as_bytes(), &signature).map_err(|_| bad())?;
             signed = true;
         }
-        if signed { Ok(self.text) } else { Err(NoteError::NotSigned(key.name.clone())) }
+        if signed { Ok(self.text) } else { Err(NoteError::NotSigned(key.name().to_owned())) }
+    }
+
+    /// What stands under a key's name and id.
+    pub(crate) fn signatures_of<const TYPE: u8>(&self, key: &PublicKey<TYPE>) -> impl Iterator<Item = &[u8]> {
+        let id = key.id();
+        let of_key =
+            self.signatures.iter().filter(move |signature| signature.key_id == id && signature.name == key.name());
+        of_key.map(|signature| signature.bytes.as_slice())
     }
 }
 
@@ -261,15 +124,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The specification's example key and note.
-    const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    /// The specification's example note.
     const TEXT: &str = "This is an example message.\n";
-
-    #[test]
-    fn the_specifications_vkey_reads_and_writes() {
-        assert_eq!(VerifierKey::parse(VKEY).unwrap().to_string(), VKEY);
-        VerifierKey::parse(&VKEY.replace("530d903a", "530d903b")).unwrap_err();
-    }
 
     #[test]
     fn our_notes_verify_in_signed_note_and_theirs_in_ours() {
@@ -299,14 +155,6 @@ mod tests {
                 assert!(verdict.is_err(), "bit {bit} of byte {at} changed nothing");
             }
         }
-    }
-
-    #[test]
-    fn the_private_key_survives_its_text() {
-        let signer = SignerKey::from_seed("example.com/log", [5; 32]).unwrap();
-        let again = SignerKey::parse(&signer.to_secret_text()).unwrap();
-        assert_eq!(again.verifier(), signer.verifier());
-        assert!(!format!("{signer:?}").contains("PRIVATE"));
     }
 
     proptest! {

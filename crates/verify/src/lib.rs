@@ -6,8 +6,12 @@
 //! published one, and ends at the signed root. A log that was changed anywhere does not get there, and the
 //! [`Finding`] names the place.
 //!
-//! This crate depends on nothing of ours but `record` and `tlog`.
+//! [`Evidence`] is the same for one record: a file that needs neither the log nor its server to be checked.
+//!
+//! The program `testimony-verify` is these two and a command line. This crate depends on nothing of ours but `record` and `tlog`.
 
+mod evidence;
 mod log;
 
+pub use evidence::{CheckedEvidence, Disclosed, Evidence, EvidenceError};
 pub use log::{CheckedLog, EntryCheck, Finding, LogSource, check_log};

@@ -7,18 +7,20 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use gateway::{Gateway, RecordWhen, Settings, Upstream};
-use ledger::{Identity, Ledger, Opened};
+use ledger::{Identity, Ledger, Opened, PublishedLog};
 use record::Source;
 use search::{Engine, SealAt};
 use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Lane, ListenLimits, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use witness::Ahead;
 use world::World;
 
 use crate::Verdict;
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::terminal::print;
+use crate::witnessing::{self, Asking};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -68,18 +70,27 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         .into());
     }
     let runtime = runtime()?;
-    let running = runtime.block_on(Running::start(config))?;
+    let mut running = runtime.block_on(Running::start(config))?;
     print(&running.welcome())?;
     let result = runtime.block_on(async {
         let signal = signal()?;
         tokio::select! {
             () = signal => Ok(Verdict::Good),
+            ahead = refused(&mut running.collector) => Err(ahead),
             why = running.ledger.stopped() => bail!("{why}; stopped so that nothing is acknowledged that is not recorded"),
         }
     });
     tracing::info!("stopping; calls under way may end");
     running.stop(&runtime);
     result
+}
+
+/// Resolves when a witness has seen another history of this log.
+async fn refused(collector: &mut Option<tokio::task::JoinHandle<Ahead>>) -> anyhow::Error {
+    match collector {
+        Some(collector) => collector.await.map_or_else(anyhow::Error::from, anyhow::Error::from),
+        None => std::future::pending().await,
+    }
 }
 
 /// Resolves on SIGTERM or SIGINT.
@@ -105,6 +116,9 @@ pub(crate) struct Running {
     gateway: Gateway,
     stop: watch::Sender<bool>,
     listeners: Vec<tokio::task::JoinHandle<()>>,
+    /// The public key under which this server cosigns the checkpoints of other logs.
+    witness_key: Option<String>,
+    collector: Option<tokio::task::JoinHandle<Ahead>>,
 }
 
 impl Running {
@@ -117,14 +131,18 @@ impl Running {
         let api_listener = bind(config.listen.api).await?;
         let models_listener = bind(config.listen.gateway).await?;
         let (api_address, models_address) = (api_listener.local_addr()?, models_listener.local_addr()?);
-        let Opened { ledger, identity, torn, open_calls } =
-            Ledger::open(&world, &config.data, &ledger_options(&config))?;
-        if let Some(torn) = torn {
-            tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
-                "cut away the torn end of the write-ahead log: a record that was never acknowledged");
-        }
-        let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
+        let asking = Asking::of(&config)?;
+        let Opened { ledger, identity, open_calls, .. } = open_log(&world, &config, asking.is_some())?;
         let key = identity.signer.verifier().clone();
+        let log = PublishedLog::of(world.disk.clone(), &config.data);
+        // Before anything is appended: whoever has seen more of this log than is here must be heard.
+        let collector = match asking {
+            Some(asking) => Some(asking.start(&ledger, log.clone(), &key).await?),
+            None => None,
+        };
+        let cosigner = witnessing::cosigner(&world, &config, key.name())?;
+        let witness_key = cosigner.as_ref().map(|cosigner| cosigner.key().to_string());
+        let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
         let settings = gateway_settings(&config, key.name());
         let (gateway, interrupted) = Gateway::start(
             &world,
@@ -142,7 +160,7 @@ impl Running {
                 "recorded calls that were under way when the process stopped as interrupted"
             );
         }
-        let router = Api::new(world, config.data.clone(), engine.clone(), Some(ledger.clone()), key, BUILD).router();
+        let router = Api::new(log, engine.clone(), Some(ledger.clone()), key, BUILD, cosigner).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
         let stop = watch::Sender::new(false);
         let stopped = || {
@@ -173,6 +191,8 @@ impl Running {
             gateway,
             stop,
             listeners,
+            witness_key,
+            collector: collector.map(|collector| tokio::spawn(collector.run())),
         })
     }
 
@@ -205,6 +225,9 @@ impl Running {
         } else {
             text.push_str(&format!("  key        {key}\n"));
         }
+        if let Some(witness) = &self.witness_key {
+            text.push_str(&format!("  witness    {witness}   at http://{api}/witness\n"));
+        }
         let server = if api.port() == 4140 { String::new() } else { format!(" --server http://{api}") };
         text.push_str(&format!("\nTry:  testimony tail{server}\n"));
         text
@@ -236,6 +259,15 @@ fn model_lanes(gateway: &Gateway) -> anyhow::Result<Vec<(Lane, GatewaySurface)>>
         .collect()
 }
 
+fn open_log(world: &World, config: &Config, is_witnessed: bool) -> anyhow::Result<Opened> {
+    let opened = Ledger::open(world, &config.data, &ledger_options(config, is_witnessed))?;
+    if let Some(torn) = &opened.torn {
+        tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
+            "cut away the torn end of the write-ahead log: a record that was never acknowledged");
+    }
+    Ok(opened)
+}
+
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "this address can be reached from other machines, and nobody is asked for a key yet");
@@ -245,11 +277,12 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("could not listen on {address}: is Testimony running already?"))
 }
 
-fn ledger_options(config: &Config) -> ledger::Options {
+fn ledger_options(config: &Config, is_witnessed: bool) -> ledger::Options {
     ledger::Options {
         origin: Some(config.origin.clone()).filter(|origin| !origin.is_empty()),
         wal_segment_bytes: config.ledger.wal_segment_bytes,
         reserve_bytes: config.ledger.reserve_bytes,
+        is_witnessed,
         ..ledger::Options::default()
     }
 }

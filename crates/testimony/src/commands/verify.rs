@@ -1,6 +1,6 @@
 //! `testimony verify`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -67,14 +67,20 @@ pub(crate) fn print_report(report: &Report) -> anyhow::Result<Verdict> {
     Ok(if report.wrong.is_empty() { Verdict::Good } else { Verdict::VerificationFailed })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the key is kept by the one who checks, outside of any log")]
-fn read_key(given: &str) -> anyhow::Result<VerifierKey> {
+/// Reads a key that is given as itself or as a file that holds it.
+pub(crate) fn read_key(given: &str) -> anyhow::Result<VerifierKey> {
     if let Ok(key) = VerifierKey::parse(given) {
         return Ok(key);
     }
-    let text = std::fs::read_to_string(given)
-        .with_context(|| format!("{given:?} is neither a vkey nor a file that holds one"))?;
-    VerifierKey::parse(&text).with_context(|| format!("the file {given:?} holds no vkey"))
+    let text =
+        read_own(Path::new(given)).with_context(|| format!("{given:?} is neither a vkey nor a file that holds one"))?;
+    VerifierKey::parse(&String::from_utf8_lossy(&text)).with_context(|| format!("the file {given:?} holds no vkey"))
+}
+
+/// Reads a file of whoever checks.
+#[expect(clippy::disallowed_methods, reason = "it is kept by the one who checks, outside of any log")]
+pub(crate) fn read_own(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("could not read {}", file.display()))
 }
 
 async fn key_of_server(client: &Client) -> anyhow::Result<VerifierKey> {

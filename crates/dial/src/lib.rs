@@ -1,0 +1,175 @@
+//! # dial: the one door out to the network
+//!
+//! Every connection that this program opens is opened here: to a model server ([`connector`]), and to peers that answer
+//! a small request with a small answer ([`Peer`]: witnesses, time-stamping authorities, our own server). Where to is always
+//! said by the configuration; redirects are never followed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Body;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// An unused connection is kept this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Opens connections by HTTP or HTTPS.
+pub type Connector = HttpsConnector<HttpConnector>;
+
+/// Why nothing can be reached by HTTPS.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read this machine's root certificates, which an https address needs")]
+pub struct RootsError(#[from] std::io::Error);
+
+/// What opens connections. The machine's root certificates are read only when they are needed.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn connector(is_https: bool) -> Result<Connector, RootsError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let tls = rustls::ClientConfig::builder();
+    let tls = match is_https {
+        true => tls.with_native_roots()?.with_no_client_auth(),
+        false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+    };
+    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http))
+}
+
+/// Keeps connections for requests to come.
+pub fn client<B>(connector: Connector) -> Client<Connector, B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector)
+}
+
+/// Somebody who answers small requests. Clones share the connections.
+#[derive(Clone)]
+pub struct Peer {
+    base: String,
+    client: Client<Connector, Full<Bytes>>,
+}
+
+/// What a peer answered.
+#[derive(Debug, Clone)]
+pub struct PeerAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, whole.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// The address is not one.
+    #[error("{0:?} is not an http or https address")]
+    Address(String),
+    /// No certificates.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// Nobody answers.
+    #[error("{base} cannot be reached: {why}")]
+    Unreachable {
+        /// Who was asked.
+        base: String,
+        /// The innermost reason.
+        why: String,
+    },
+    /// The answer takes too long.
+    #[error("{base} did not answer within {seconds} s")]
+    Slow {
+        /// Who was asked.
+        base: String,
+        /// How long it had.
+        seconds: u64,
+    },
+}
+
+impl Peer {
+    /// A peer by its base URL.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub fn new(base: &str) -> Result<Self, PeerError> {
+        let wrong = || PeerError::Address(base.to_owned());
+        let parts = base.parse::<Uri>().map_err(|_| wrong())?.into_parts();
+        let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https")).ok_or_else(wrong)?;
+        parts.authority.filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
+        let connector = connector(scheme.as_str() == "https")?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), client: client(connector) })
+    }
+
+    /// Its base URL.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// POSTs to a path below its base and reads an answer of at most `bytes_max`, all within a time.
+    ///
+    /// # Errors
+    /// When no whole answer comes in time. A refusal is an answer.
+    pub async fn post(
+        &self,
+        path: &str,
+        media: &'static str,
+        body: Bytes,
+        bytes_max: usize,
+        within: Duration,
+    ) -> Result<PeerAnswer, PeerError> {
+        let request = Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, media).body(Full::new(body));
+        self.exchange(request, bytes_max, within).await
+    }
+
+    /// GETs a path below its base, as [`Peer::post`] does.
+    ///
+    /// # Errors
+    /// As for [`Peer::post`].
+    pub async fn get(&self, path: &str, bytes_max: usize, within: Duration) -> Result<PeerAnswer, PeerError> {
+        let request = Request::get(format!("{}{path}", self.base)).body(Full::default());
+        self.exchange(request, bytes_max, within).await
+    }
+
+    async fn exchange(
+        &self,
+        request: http::Result<Request<Full<Bytes>>>,
+        bytes_max: usize,
+        within: Duration,
+    ) -> Result<PeerAnswer, PeerError> {
+        let unreachable = |why: String| PeerError::Unreachable { base: self.base.clone(), why };
+        let request = request.map_err(|error| unreachable(error.to_string()))?;
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, bytes_max).collect().await.map_err(|error| unreachable(error.to_string()))?;
+            Ok(PeerAnswer { status: head.status, headers: head.headers, body: body.to_bytes() })
+        };
+        let slow = || PeerError::Slow { base: self.base.clone(), seconds: within.as_secs() };
+        tokio::time::timeout(within, exchange).await.map_err(|_| slow())?
+    }
+}
+
+/// The innermost reason, which names the thing that a person can mend ("Connection refused").
+#[must_use]
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

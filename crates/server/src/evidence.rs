@@ -1,0 +1,91 @@
+//! `GET /api/v1/records/{id}/proof`: evidence for one record.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use ledger::{Ledger, PublishedLog};
+use record::{Content, Envelope};
+use search::{Engine, Limits, StoredRecord, content_name};
+use tlog::{Bundle, Checkpoint, EntriesPath, ProveError, TILE_WIDTH, prove_inclusion};
+use verify::{Disclosed, Evidence};
+
+use crate::problem::Problem;
+
+/// A checkpoint that covers a record is published within a second or so; after this long there is something wrong.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes evidence for the record with an identifier, disclosing the fields of content that are named. Waits for a published
+/// checkpoint that covers it.
+pub(crate) async fn evidence_for(
+    log: PublishedLog,
+    engine: &Engine,
+    ledger: Option<&Ledger>,
+    id: &str,
+    disclose: Vec<String>,
+) -> Result<Evidence, Problem> {
+    let stored = engine.stored(id.to_owned(), Limits::default()).await?;
+    let stored = stored.ok_or_else(|| Problem::not_found(format!("there is no record {id:?}")))?;
+    if let Some(ledger) = ledger {
+        let covered = tokio::time::timeout(PATIENCE, ledger.published_over(stored.index)).await;
+        covered.map_err(|_| not_covered(stored.index))?;
+    }
+    let made = tokio::task::spawn_blocking(move || make(&log, &stored, &disclose)).await;
+    made.map_err(|_| broken("the proof could not be made".into()))?
+}
+
+fn make(log: &PublishedLog, stored: &StoredRecord, disclose: &[String]) -> Result<Evidence, Problem> {
+    let index = stored.index;
+    let note = log.checkpoint()?.and_then(|bytes| String::from_utf8(bytes).ok());
+    let note = note.ok_or_else(|| not_covered(index))?;
+    let size = Checkpoint::parse_unverified(note.as_bytes()).map_err(|error| broken(error.to_string()))?.size;
+    if size <= index {
+        return Err(not_covered(index));
+    }
+    let tile = |path| log.tile(path)?.ok_or_else(|| broken(format!("{path} is not there")));
+    let hashes = prove_inclusion(index, size, tile).map_err(|error| match error {
+        ProveError::Tile { why, .. } => why,
+        ProveError::Proof(error) => broken(error.to_string()),
+        ProveError::Short { path, found } => broken(format!("{path} has only {found} bytes")),
+    })?;
+    let leaf = read_leaf(log, index, size)?;
+    let envelope = Envelope::parse(leaf.as_bytes()).map_err(|error| broken(error.to_string()))?;
+    let content = if disclose.is_empty() { None } else { stored.content(&envelope).map_err(broken)? };
+    let disclosed = disclose.iter().map(|name| disclosed(&envelope, content.as_ref(), content_name(name)));
+    let disclosed = disclosed.collect::<Result<_, _>>()?;
+    Ok(Evidence::new(index, hashes, note, leaf, disclosed))
+}
+
+fn read_leaf(log: &PublishedLog, index: u64, size: u64) -> Result<String, Problem> {
+    let number = index / TILE_WIDTH;
+    let width = (size - number * TILE_WIDTH).min(TILE_WIDTH);
+    let path = EntriesPath { number, width: u16::try_from(width).unwrap_or(256) };
+    let missing = || broken(format!("{path} does not hold record {index}"));
+    let bundle = log.bundle(path)?.ok_or_else(missing)?;
+    let at = usize::try_from(index % TILE_WIDTH).unwrap_or(usize::MAX);
+    let leaf = Bundle::new(&bundle).nth(at).and_then(Result::ok).ok_or_else(missing)?;
+    String::from_utf8(leaf.to_vec()).map_err(|_| missing())
+}
+
+fn disclosed(leaf: &Envelope<'_>, content: Option<&Content>, name: &str) -> Result<Disclosed, Problem> {
+    if let Some(field) = content.and_then(|content| Disclosed::of(content, name)) {
+        return Ok(field);
+    }
+    let names: Vec<&str> = leaf.commitments().map(|(name, _)| name).collect();
+    let detail = if names.contains(&name) {
+        format!("the content {name:?} of this record is not stored any more")
+    } else {
+        format!("the record has no content {name:?}; it has: {}", names.join(", "))
+    };
+    Err(Problem::new(StatusCode::BAD_REQUEST, "no_such_content", detail))
+}
+
+fn not_covered(index: u64) -> Problem {
+    let detail = format!("no published checkpoint covers record {index} yet; try again, or start the server once");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_published", detail)
+}
+
+fn broken(what: String) -> Problem {
+    tracing::error!("evidence cannot be made: {what}");
+    let detail = format!("the published log cannot be read as it should: {what}; run `testimony verify`");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", detail)
+}

@@ -1,0 +1,58 @@
+//! `testimony check`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use tlog::TrustPolicy;
+use verify::Evidence;
+
+use crate::Verdict;
+use crate::commands::verify::{read_key, read_own};
+use crate::terminal::print;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The evidence: a .tlog-proof file
+    file: PathBuf,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// Whom to believe.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Trust {
+    /// The log's public key, from where you keep it: a vkey, or a file that holds one
+    #[arg(long, value_name = "VKEY")]
+    key: Option<String>,
+    /// A trust policy: logs, witnesses and a quorum (C2SP tlog-policy)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let policy = arguments.trust.policy()?;
+    let file = read_own(&arguments.file)?;
+    match Evidence::parse(&file).and_then(|evidence| evidence.check(&policy)) {
+        Ok(checked) => {
+            print(&format!("{checked}\nverified\n"))?;
+            Ok(Verdict::Good)
+        }
+        Err(error) => {
+            print(&format!("✗ {}\nNOT VERIFIED\n", record::escaped(&error.to_string())))?;
+            Ok(Verdict::VerificationFailed)
+        }
+    }
+}
+
+impl Trust {
+    fn policy(&self) -> anyhow::Result<TrustPolicy> {
+        match (&self.key, &self.policy) {
+            (Some(key), _) => Ok(TrustPolicy::of_log(read_key(key)?)),
+            (None, Some(file)) => TrustPolicy::parse(&read_own(file)?)
+                .with_context(|| format!("the policy {} cannot be used", file.display())),
+            (None, None) => anyhow::bail!("say whom to believe: --key or --policy"),
+        }
+    }
+}
