@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     /// The latest checkpoint that came back from them.
     cosigned: watch::Sender<Arc<str>>,
     is_closed: watch::Sender<bool>,
+    /// How the device failed, if it did.
+    stopped: watch::Sender<Option<String>>,
 }
 
 struct Recent {
@@ -73,6 +75,7 @@ impl Shared {
             candidate: watch::Sender::new("".into()),
             cosigned: watch::Sender::new("".into()),
             is_closed: watch::Sender::new(false),
+            stopped: watch::Sender::new(None),
         }
     }
 
@@ -140,8 +143,28 @@ impl Shared {
         self.is_closed.send_replace(true);
     }
 
+    /// Waits until no more batches will come.
+    pub(crate) async fn closed(&self) {
+        // The sender is this: it lives as long as we wait.
+        let _ = self.is_closed.subscribe().wait_for(|is_closed| *is_closed).await;
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         *self.is_closed.borrow()
+    }
+
+    /// The device has failed: nothing is written or acknowledged from here on.
+    pub(crate) fn stop(&self, why: String) {
+        tracing::error!("{why}; nothing is written any more");
+        self.stopped.send_replace(Some(why));
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.borrow().is_some()
+    }
+
+    pub(crate) fn stopped(&self) -> watch::Receiver<Option<String>> {
+        self.stopped.subscribe()
     }
 
     pub(crate) fn set_wanted_durable(&self, index: u64) {

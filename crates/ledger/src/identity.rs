@@ -30,6 +30,9 @@ pub enum IdentityError {
     /// A file in `identity/` does not fit the others.
     #[error("{0} does not fit the key beside it: one of the two was changed")]
     Differs(PathBuf),
+    /// A file in `identity/` is gone, and the log is there.
+    #[error("{0} is gone, and without it this log cannot be gone on with: bring it back from where you keep a copy")]
+    Gone(PathBuf),
     /// The configuration asks for another log than this directory holds.
     #[error(
         "this directory holds the log {found:?}, not {wanted:?}: take away the setting `origin`, or choose another directory"
@@ -78,7 +81,8 @@ impl Identity {
         let identity = dir.join("identity");
         let path = identity.join(KEY_FILE);
         let signer = match read_text(world, &path) {
-            Err(IdentityError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+            // A directory in which nothing was ever written is not a log yet, whatever a first start has left in it.
+            Err(IdentityError::Gone(_)) if !has_records(world, dir) => {
                 return Err(IdentityError::Missing(dir.to_owned()));
             }
             text => SignerKey::parse(&text?).map_err(|error| IdentityError::Key(path, error))?,
@@ -88,7 +92,11 @@ impl Identity {
             return Err(IdentityError::Differs(identity.join(VKEY_FILE)));
         }
         let path = identity.join(FINGERPRINT_FILE);
-        let secret = SignerKey::parse(&read_text(world, &path)?).map_err(|error| IdentityError::Key(path, error))?;
+        let text = read_text(world, &path)?;
+        let secret = SignerKey::parse(&text).map_err(|error| IdentityError::Key(path.clone(), error))?;
+        if secret.verifier().name() != FINGERPRINT_NAME {
+            return Err(IdentityError::Differs(path));
+        }
         Ok(Self { signer, fingerprint: FingerprintKey::new(secret.seed()), is_new: false })
     }
 
@@ -124,11 +132,22 @@ impl Identity {
     }
 }
 
+/// Whether anything of a log lies in the directory. What a start that was killed leaves of the first segment is nothing.
+fn has_records(world: &World, dir: &Path) -> bool {
+    let wal = dir.join("wal");
+    let segments = world.disk.list(&wal).unwrap_or_default();
+    let is_begun = segments.iter().any(|name| world.disk.length(&wal.join(name)).is_ok_and(|length| length > 0));
+    is_begun || world.disk.length(&dir.join("log").join("checkpoint")).is_ok()
+}
+
 fn line(text: &str) -> String {
     format!("{text}\n")
 }
 
 fn read_text(world: &World, path: &Path) -> Result<String, IdentityError> {
-    let bytes = world.disk.read(path).map_err(|error| IdentityError::Io(path.to_owned(), error))?;
+    let bytes = world.disk.read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => IdentityError::Gone(path.to_owned()),
+        _ => IdentityError::Io(path.to_owned(), error),
+    })?;
     String::from_utf8(bytes).map_err(|_| IdentityError::Key(path.to_owned(), NoteError::Key("it is not text")))
 }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use record::{Draft, Invalid, Timestamp, Unsequenced, Uuid};
 use tlog::{Checkpoint, Hash, SignerKey};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use world::{DirectoryLock, LockError, World};
 
 use crate::follow::{DurablePoint, FollowError, Follower, Portion, Shared};
@@ -160,7 +160,6 @@ struct Inner {
     reserve_bytes: u64,
     shared: Arc<Shared>,
     is_full: Arc<AtomicBool>,
-    stopped: watch::Receiver<Option<String>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<DirectoryLock>>,
 }
@@ -215,7 +214,6 @@ impl Ledger {
             TileWriter::resume(shared.clone(), wal_first, published, options.is_witnessed).map_err(OpenError::Tiles)?;
         let follower = Follower::new(shared.clone(), tiles.position());
         let (sender, queue) = mpsc::channel(QUEUE_SUBMISSIONS_MAX);
-        let (stopped_sender, stopped) = watch::channel(None);
         let is_full = Arc::new(AtomicBool::new(false));
         let writer = WriterSlot::new(Writer {
             world: world.clone(),
@@ -227,7 +225,6 @@ impl Ledger {
             reserve_bytes: options.reserve_bytes,
             shared: shared.clone(),
             is_full: is_full.clone(),
-            stopped: stopped_sender,
         });
         let io = |error| OpenError::Io(data.to_owned(), error);
         let (closing, writing) = (shared.clone(), writer.clone());
@@ -250,7 +247,6 @@ impl Ledger {
             reserve_bytes: options.reserve_bytes,
             shared,
             is_full,
-            stopped,
             threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
         })))
@@ -321,7 +317,7 @@ impl Ledger {
     }
 
     fn why_closed(&self) -> AppendError {
-        if self.0.stopped.borrow().is_some() { AppendError::Stopped } else { AppendError::Closed }
+        if self.0.shared.is_stopped() { AppendError::Stopped } else { AppendError::Closed }
     }
 
     /// Whether there is no space to record on: the last attempt found none, and there has been none since.
@@ -348,7 +344,7 @@ impl Ledger {
 
     /// Waits until the device under the log fails, and says how. For ever, on a good day.
     pub async fn stopped(&self) -> String {
-        let mut stopped = self.0.stopped.clone();
+        let mut stopped = self.0.shared.stopped();
         loop {
             if let Some(why) = stopped.borrow_and_update().clone() {
                 return why;

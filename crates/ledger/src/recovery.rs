@@ -113,8 +113,10 @@ impl Segment<'_> {
 
     fn replay(&self, first: u64, found: &mut Recovered, visit: &mut dyn FnMut(Batch)) -> Result<(), Damage> {
         let Some((origin, tally, mut offset)) = decode_head(&self.bytes) else {
-            // A crash while a segment was begun leaves a head without an end and the segment before it whole.
-            if self.is_last && !found.segments.is_empty() && self.no_frame_after(0) {
+            // A crash while a segment was begun leaves a head without an end, and the segment before it whole or, at the
+            // first start of all, none.
+            let is_beginning = first == 0 && found.published.is_none();
+            if self.is_last && (is_beginning || !found.segments.is_empty()) && self.no_frame_after(0) {
                 found.torn = Some(self.torn(0));
                 return Ok(());
             }

@@ -37,6 +37,8 @@ pub(crate) struct TileWriter {
     checkpoint: String,
     /// The size of the checkpoint that is on disk.
     published: u64,
+    /// Whether a loss of power may have taken what the published checkpoint needs: until this process has written it.
+    is_unsure: bool,
     /// The checkpoint that witnesses are asked to cosign now; its tiles are on disk.
     candidate: Option<Candidate>,
     /// Whether there are witnesses to ask.
@@ -75,6 +77,7 @@ impl TileWriter {
             size,
             checkpoint: String::new(),
             published,
+            is_unsure: size > 0 || wal_first < published,
             candidate: None,
             is_witnessed,
             pending: Vec::new(),
@@ -139,11 +142,11 @@ impl TileWriter {
     /// Tries until it works: nothing is lost meanwhile, since the write-ahead log is held.
     async fn attempt(&mut self, mut step: impl FnMut(&mut Self) -> io::Result<()>) {
         while let Err(error) = step(self) {
-            tracing::warn!(%error, "could not write the published log; trying again");
-            tokio::time::sleep(RETRY_EVERY).await;
             if self.shared.is_closed() {
                 return;
             }
+            tracing::warn!(%error, "could not write the published log; trying again");
+            let _ = tokio::time::timeout(RETRY_EVERY, self.shared.closed()).await;
         }
     }
 
@@ -182,8 +185,12 @@ impl TileWriter {
             tracing::warn!("no witness has cosigned for {} s; publishing without", COSIGNING_PATIENCE.as_secs());
             return self.publish_candidate();
         }
-        if self.checkpoint.is_empty() || self.published == self.size {
+        if self.size == 0 || (self.published == self.size && !self.is_unsure) {
             return Ok(());
+        }
+        if self.checkpoint.is_empty() {
+            // Nothing has been followed since the start: the last checkpoint is the log's own.
+            self.checkpoint = self.shared.point().checkpoint.to_string();
         }
         self.write_partial()?;
         self.candidate =
@@ -237,6 +244,7 @@ impl TileWriter {
         let disk = self.shared.disk.as_ref();
         disk.replace(&checkpoint_path(&self.shared.data), checkpoint.as_bytes())?;
         self.candidate = None;
+        self.is_unsure = false;
         let before = std::mem::replace(&mut self.published, size);
         self.shared.set_published(size);
         let needed: Vec<String> = partial_paths(size).collect();
@@ -250,8 +258,13 @@ impl TileWriter {
     fn make_durable(&mut self) -> io::Result<()> {
         let full = self.size - self.size % TILE_WIDTH;
         let wanted = self.shared.wanted_durable();
-        if self.durable < wanted && wanted <= full {
-            self.shared.disk.sync_everything(&self.log)?;
+        if self.durable < wanted && wanted <= full && !self.shared.is_stopped() {
+            if let Err(error) = self.shared.disk.sync_everything(&self.log) {
+                // As for the write-ahead log: the kernel may have dropped what could not be written, and a second try would
+                // call that durable. What is in the write-ahead log stays, and the next start writes it anew.
+                self.shared.stop(format!("the device under the published log failed: {error}"));
+                return Ok(());
+            }
             self.durable = full;
             self.shared.hold(NAME, full);
         }

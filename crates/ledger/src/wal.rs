@@ -152,10 +152,7 @@ impl Wal {
         if let Err(error) = self.file.append(frame.bytes()) {
             // Half a frame may be there. It must go before another frame can follow.
             self.file.cut(self.length).map_err(WriteError::Fatal)?;
-            return Err(match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full(error),
-                _ => WriteError::Fatal(error),
-            });
+            return Err(if is_full(&error) { WriteError::Full(error) } else { WriteError::Fatal(error) });
         }
         // After a failed fsync the kernel may have dropped the pages and call the next one good
         // (PostgreSQL's "fsyncgate", 2018): there is no second try.
@@ -166,9 +163,12 @@ impl Wal {
 
     /// Begins a new segment when the present one is long enough. On a full disk the present one just grows
     /// on; whether there is room for frames is decided where they are written.
-    pub(crate) fn roll_when_full(&mut self, tally: &Tally) {
+    ///
+    /// # Errors
+    /// When the device fails otherwise: a head that may or may not be there must not be gone on beside.
+    pub(crate) fn roll_when_full(&mut self, tally: &Tally) -> io::Result<()> {
         if self.length - self.head < self.segment_bytes_max || self.segments.last() == Some(&tally.size()) {
-            return;
+            return Ok(());
         }
         match new_segment(self.disk.as_ref(), &self.dir, &self.origin, tally) {
             Ok((file, length)) => {
@@ -176,11 +176,13 @@ impl Wal {
                 self.length = length;
                 self.head = length;
                 self.segments.push(tally.size());
+                Ok(())
             }
-            Err(error) => {
+            Err(error) if is_full(&error) => {
                 tracing::warn!(%error, "could not begin a new segment of the write-ahead log; the present one grows on");
-                let _ = self.disk.remove(&segment_path(&self.dir, tally.size()));
+                self.disk.remove(&segment_path(&self.dir, tally.size()))
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -203,6 +205,10 @@ impl Wal {
             self.segments.remove(0);
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn new_segment(disk: &dyn Disk, dir: &Path, origin: &str, tally: &Tally) -> io::Result<(Box<dyn AppendFile>, u64)> {

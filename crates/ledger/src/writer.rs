@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use record::{Timestamp, Unsequenced};
 use tlog::{Checkpoint, SignerKey};
-use tokio::sync::watch;
 use world::World;
 
 use crate::batch::Batch;
@@ -37,7 +36,6 @@ pub(crate) struct Writer {
     pub(crate) reserve_bytes: u64,
     pub(crate) shared: Arc<Shared>,
     pub(crate) is_full: Arc<AtomicBool>,
-    pub(crate) stopped: watch::Sender<Option<String>>,
 }
 
 /// Where the writer lies while nobody writes; empty once the device has failed or the log is closed.
@@ -87,7 +85,7 @@ fn write(
 ) -> Result<Durable<Arc<Batch>>, AppendError> {
     let _guard = AbortOnPanic;
     // Empty after a failure, which whoever wrote then has told; or closed, when only a late caller comes here.
-    let writer = slot.as_mut().ok_or(AppendError::Stopped)?;
+    let writer = slot.as_mut().filter(|writer| !writer.shared.is_stopped()).ok_or(AppendError::Stopped)?;
     match writer.commit(records) {
         Ok(batch) => Ok(batch),
         Err(WriteError::Full(cause)) => {
@@ -96,9 +94,7 @@ fn write(
             Err(AppendError::Full)
         }
         Err(WriteError::Fatal(cause)) => {
-            let why = format!("the device under the log failed: {cause}");
-            tracing::error!("{why}; nothing is written any more");
-            writer.stopped.send_replace(Some(why));
+            writer.shared.stop(format!("the device under the log failed: {cause}"));
             slot.take();
             Err(AppendError::Stopped)
         }
@@ -116,10 +112,14 @@ impl Writer {
         self.last_received = received;
         self.is_full.store(false, Ordering::Relaxed);
         self.wal.release(self.shared.held_from());
-        self.wal.roll_when_full(&self.tally);
+        let rolled = self.wal.roll_when_full(&self.tally);
         self.shared.set_wanted_durable(self.wal.wanted_durable());
         let told = batch.clone();
         self.shared.publish(batch);
+        // This batch is durable and is acknowledged; it is the last one.
+        if let Err(cause) = rolled {
+            self.shared.stop(format!("the device under the log failed: {cause}"));
+        }
         Ok(told)
     }
 

@@ -162,7 +162,8 @@ impl OpenSegment {
         }
         let metadata =
             ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::default()).map_err(|error| error.to_string())?;
-        let records = usize::try_from(segment.end - segment.first).map_err(|error| error.to_string())?;
+        let records = segment.end.checked_sub(segment.first).ok_or("its name ends before it begins")?;
+        let records = usize::try_from(records).map_err(|error| error.to_string())?;
         let rows = metadata.metadata().file_metadata().num_rows();
         if usize::try_from(rows) != Ok(records) {
             return Err(format!("it has {rows} rows where {records} belong"));

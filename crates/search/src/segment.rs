@@ -132,12 +132,12 @@ pub(crate) fn digest_path(file: &Path) -> PathBuf {
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for origin in disk.list(dir)? {
-        for day in disk.list(&dir.join(&origin))? {
+        for day in list_folder(disk, &dir.join(&origin))? {
             let folder = dir.join(&origin).join(&day);
-            for name in disk.list(&folder)? {
-                let Some((first, last)) = parse_name(&name) else { continue };
+            for name in list_folder(disk, &folder)? {
+                let Some((first, end)) = parse_name(&name) else { continue };
                 let bytes = disk.length(&folder.join(&name))?;
-                segments.push(Segment { path: format!("{origin}/{day}/{name}"), first, end: last + 1, bytes });
+                segments.push(Segment { path: format!("{origin}/{day}/{name}"), first, end, bytes });
             }
         }
     }
@@ -145,7 +145,16 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
+/// The names in a folder; none when it is a file, which somebody else has put there.
+fn list_folder(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<String>> {
+    match disk.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        names => names,
+    }
+}
+
+/// The indexes that a segment's name says: its first, and one past its last.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (first, last) = name.strip_suffix(".parquet")?.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()?))
+    Some((first.parse().ok()?, last.parse::<u64>().ok()?.saturating_add(1)))
 }

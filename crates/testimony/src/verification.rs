@@ -85,7 +85,8 @@ pub(crate) fn check_directory(data: &Path, key: Option<&VerifierKey>) -> anyhow:
     let archive = match Archive::open(&world, data, |batch| batches.push(batch)) {
         Ok(archive) => archive,
         Err(
-            error @ (OpenError::Damage(_) | OpenError::Identity(IdentityError::Key(..) | IdentityError::Differs(_))),
+            error @ (OpenError::Damage(_)
+            | OpenError::Identity(IdentityError::Key(..) | IdentityError::Differs(_) | IdentityError::Gone(_))),
         ) => {
             report.wrong.push(error.to_string());
             return Ok(report);

@@ -71,9 +71,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     }
     let runtime = runtime()?;
     let mut running = runtime.block_on(Running::start(config))?;
+    // Listened for before the greeting: whoever has read that may stop the server.
+    let signal = runtime.block_on(async { signal() })?;
     print(&running.welcome())?;
     let result = runtime.block_on(async {
-        let signal = signal()?;
         tokio::select! {
             () = signal => Ok(Verdict::Good),
             ahead = refused(&mut running.collector) => Err(ahead),
