@@ -18,6 +18,23 @@ e2e:
     cargo build --workspace
     E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 180 tests/e2e
 
+# damage, failing system calls, full disks, power cuts; what CI runs
+faults:
+    cargo build --workspace
+    E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 300 tests/faults
+
+# the same and kill -9, in the numbers of a release
+torture:
+    cargo build --workspace
+    TESTIMONY_CORRUPTIONS=200000 TESTIMONY_STRACE_POINTS=0 TESTIMONY_STRACE_SEALING_POINTS=0 TESTIMONY_FULL_DISK_SECONDS=600 TESTIMONY_POWER_CUTS=500 \
+    E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 0 tests/faults
+    ROUNDS=10000 cargo test --workspace --test crash -- --nocapture
+
+# foreign programs check a log of 70,000 records
+interop:
+    cargo build --workspace --bins --examples
+    E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 180 tests/interop
+
 # kill -9 under load, as many times as you like
 crash rounds="1000":
     ROUNDS={{rounds}} cargo test -p testimony --test crash -- --nocapture

@@ -13,6 +13,7 @@ mod device;
 mod gateway;
 mod load;
 mod process;
+mod proofs;
 mod verify;
 
 use std::path::{Path, PathBuf};

@@ -33,6 +33,9 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
             RECORDS as f64 / took,
             RECORDS as f64 / cpu
         );
+        if content == 0 {
+            crate::proofs::run(&dir)?;
+        }
         let ready = ready_again(&dir)?;
         println!("  ready again, {name:<21} {ready:>9.2} s   process start to first answer of /readyz");
     }

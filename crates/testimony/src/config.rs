@@ -68,6 +68,8 @@ pub(crate) struct Ledger {
     /// Free space that is left for reading and verifying.
     pub(crate) reserve_bytes: u64,
     pub(crate) wal_segment_bytes: u64,
+    /// How full the disk is, in percent, when that is recorded: levels with commas; empty: never.
+    pub(crate) alarm_percent: String,
 }
 
 /// A witness (C2SP tlog-witness).
@@ -118,7 +120,11 @@ impl Default for Config {
                 models: Vec::new(),
                 record: Record::BeforeAnswer,
             },
-            ledger: Ledger { reserve_bytes: ledger.reserve_bytes, wal_segment_bytes: ledger.wal_segment_bytes },
+            ledger: Ledger {
+                reserve_bytes: ledger.reserve_bytes,
+                wal_segment_bytes: ledger.wal_segment_bytes,
+                alarm_percent: "80,90,95".into(),
+            },
             witness: Vec::new(),
             witnessing: Witnessing { quorum: PathBuf::new(), cosigns: Vec::new() },
             limits: Limits {

@@ -1,5 +1,6 @@
 //! The signed, searchable record of what language models say and do. This file is the table of contents.
 
+mod alarm;
 mod client;
 mod commands;
 mod config;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{check, demo, prove, search, serve, show, sql, tail, verify};
+use commands::{check, demo, key, prove, search, serve, show, sql, tail, verify};
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
 /// gateway's time.
@@ -51,6 +52,8 @@ enum Command {
     Prove(prove::Arguments),
     /// Check a file of evidence with neither server nor data directory; exit code 3 when it does not hold
     Check(check::Arguments),
+    /// The log's public key
+    Key(key::Arguments),
     /// Run the scripted model server of the demonstration, for tests and benchmarks
     #[command(hide = true)]
     ScriptedModel(commands::scripted_model::Arguments),
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::ScriptedModel(arguments) => commands::scripted_model::run(arguments),
     };
     match result {

@@ -31,6 +31,8 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_everything(&self, dir: &Path) -> io::Result<()>;
     /// How many bytes an unprivileged process may still write there.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// How much of the file system is used, in percent of what an unprivileged process could use (as `df` says).
+    fn used_percent(&self, dir: &Path) -> io::Result<u8>;
     /// Holds a directory for this process alone until the lock is dropped.
     ///
     /// # Errors
@@ -187,6 +189,13 @@ impl Disk for RealDisk {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn used_percent(&self, dir: &Path) -> io::Result<u8> {
+        let stat = rustix::fs::statvfs(dir)?;
+        let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+        let all = used.saturating_add(stat.f_bavail).max(1);
+        Ok(u8::try_from(u128::from(used) * 100 / u128::from(all)).unwrap_or(100))
     }
 
     fn lock(&self, dir: &Path) -> Result<DirectoryLock, LockError> {

@@ -30,6 +30,7 @@ struct State {
     files: BTreeMap<PathBuf, Bytes>,
     faults: BTreeSet<Fault>,
     free_bytes: Option<u64>,
+    used_percent: u8,
 }
 
 /// A disk in memory. Clones are the same disk. Names are durable at once; bytes only after a sync.
@@ -54,6 +55,11 @@ impl SimulatedDisk {
     /// Sets what [`Disk::free_bytes`] tells.
     pub fn set_free_bytes(&self, bytes: u64) {
         self.state().free_bytes = Some(bytes);
+    }
+
+    /// Sets what [`Disk::used_percent`] tells.
+    pub fn set_used_percent(&self, percent: u8) {
+        self.state().used_percent = percent;
     }
 
     /// Every file goes back to what was last synced.
@@ -175,6 +181,10 @@ impl Disk for SimulatedDisk {
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(self.state().free_bytes.unwrap_or(u64::MAX))
+    }
+
+    fn used_percent(&self, _dir: &Path) -> io::Result<u8> {
+        Ok(self.state().used_percent)
     }
 
     fn lock(&self, _dir: &Path) -> Result<DirectoryLock, LockError> {

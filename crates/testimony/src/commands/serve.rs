@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use gateway::{Gateway, RecordWhen, Settings, Upstream};
 use ledger::{Identity, Ledger, Opened, PublishedLog};
-use record::Source;
+use record::{Source, Uuid};
 use search::{Engine, SealAt};
 use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Lane, ListenLimits, serve};
 use tokio::net::TcpListener;
@@ -17,6 +17,7 @@ use witness::Ahead;
 use world::World;
 
 use crate::Verdict;
+use crate::alarm::{self, DiskAlarm};
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::terminal::print;
@@ -120,6 +121,7 @@ pub(crate) struct Running {
     /// The public key under which this server cosigns the checkpoints of other logs.
     witness_key: Option<String>,
     collector: Option<tokio::task::JoinHandle<Ahead>>,
+    disk_alarm: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -132,7 +134,7 @@ impl Running {
         let api_listener = bind(config.listen.api).await?;
         let models_listener = bind(config.listen.gateway).await?;
         let (api_address, models_address) = (api_listener.local_addr()?, models_listener.local_addr()?);
-        let asking = Asking::of(&config)?;
+        let (asking, alarm_levels) = (Asking::of(&config)?, alarm::levels(&config.ledger.alarm_percent)?);
         let Opened { ledger, identity, open_calls, .. } = open_log(&world, &config, asking.is_some())?;
         let key = identity.signer.verifier().clone();
         let log = PublishedLog::of(world.disk.clone(), &config.data);
@@ -145,22 +147,9 @@ impl Running {
         let witness_key = cosigner.as_ref().map(|cosigner| cosigner.key().to_string());
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
         let settings = gateway_settings(&config, key.name());
-        let (gateway, interrupted) = Gateway::start(
-            &world,
-            &config.data,
-            ledger.clone(),
-            identity.fingerprint.clone(),
-            upstream,
-            settings,
-            &open_calls,
-        )
-        .await?;
-        if interrupted > 0 {
-            tracing::warn!(
-                calls = interrupted,
-                "recorded calls that were under way when the process stopped as interrupted"
-            );
-        }
+        let system = Source { producer: "system".into(), ..settings.source.clone() };
+        let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
+        let gateway = start_gateway(&world, &config, &ledger, &identity, upstream, settings, &open_calls).await?;
         let router = Api::new(log, engine.clone(), Some(ledger.clone()), key, BUILD, cosigner).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
         let stop = watch::Sender::new(false);
@@ -182,6 +171,7 @@ impl Running {
             )),
             tokio::spawn(serve(models_listener, model_lanes(&gateway)?, hosts, models_limits, stopped())),
         ];
+        let disk_alarm = tokio::spawn(disk_alarm.watch(ledger.clone()));
         Ok(Self {
             api: api_address,
             models: models_address,
@@ -193,6 +183,7 @@ impl Running {
             stop,
             listeners,
             witness_key,
+            disk_alarm,
             collector: collector.map(|collector| tokio::spawn(collector.run())),
         })
     }
@@ -237,6 +228,7 @@ impl Running {
     /// Lets calls under way end, then closes everything in order: what came in last goes out last.
     pub(crate) fn stop(self, runtime: &tokio::runtime::Runtime) {
         self.stop.send_replace(true);
+        self.disk_alarm.abort();
         let grace = Duration::from_secs(self.config.limits.stop_grace_s);
         runtime.block_on(async {
             self.gateway.stop(grace).await;
@@ -247,6 +239,28 @@ impl Running {
         self.engine.close();
         self.ledger.close();
     }
+}
+
+/// Records the outcome of calls that a killed process left open; then calls may come.
+async fn start_gateway(
+    world: &World,
+    config: &Config,
+    ledger: &Ledger,
+    identity: &Identity,
+    upstream: Upstream,
+    settings: Settings,
+    open_calls: &[(Uuid, u64)],
+) -> anyhow::Result<Gateway> {
+    let (ledger, fingerprint) = (ledger.clone(), identity.fingerprint.clone());
+    let (gateway, interrupted) =
+        Gateway::start(world, &config.data, ledger, fingerprint, upstream, settings, open_calls).await?;
+    if interrupted > 0 {
+        tracing::warn!(
+            calls = interrupted,
+            "recorded calls that were under way when the process stopped as interrupted"
+        );
+    }
+    Ok(gateway)
 }
 
 /// One lane for each core.

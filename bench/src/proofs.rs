@@ -1,0 +1,59 @@
+//! Proofs for single records, and the published log on one core: what whoever audits waits for.
+
+use std::path::Path;
+use std::time::Instant;
+
+use ledger::PublishedLog;
+use tlog::{Checkpoint, TilePath, VerifierKey, check_inclusion, leaf_hash, prove_consistency, prove_inclusion};
+use verify::{LogSource, check_log};
+use world::World;
+
+/// How many proofs are made, spread over the log by a number that has no common factor with its size.
+const PROOFS: u64 = 50_000;
+const STRIDE: u64 = 7_919;
+
+/// Proofs from tiles on disk (in the page cache), and the tree of the whole published log, each on one thread.
+pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
+    let log = PublishedLog::of(World::real().disk, data);
+    let note = log.checkpoint()?.unwrap_or_default();
+    let size = Checkpoint::parse_unverified(&note)?.size;
+    let tile = |path: TilePath| log.tile(path)?.ok_or_else(|| anyhow::anyhow!("{path} is not there"));
+    let start = Instant::now();
+    for n in 0..PROOFS {
+        prove_inclusion(n * STRIDE % size, size, tile).map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    tell("inclusion proofs", PROOFS, start);
+    let start = Instant::now();
+    for n in 0..PROOFS {
+        prove_consistency(n * STRIDE % size, size, tile).map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    tell("consistency proofs", PROOFS, start);
+    let index = STRIDE % size;
+    let proof = prove_inclusion(index, size, tile).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let (leaf, root) = (leaf_hash(b"another"), Checkpoint::parse_unverified(&note)?.root);
+    let start = Instant::now();
+    // Any leaf takes as long as the right one.
+    let taken = (0..PROOFS).filter(|_| check_inclusion(index, size, leaf, &proof, root).is_ok()).count();
+    anyhow::ensure!(taken == 0, "a wrong leaf was taken");
+    tell("inclusion proofs checked", PROOFS, start);
+    let key = VerifierKey::parse(std::str::from_utf8(&std::fs::read(data.join("identity/log.vkey"))?)?)?;
+    let start = Instant::now();
+    let checked = check_log(&Directory(data.join("log")), &key, 1, &|_, _| Ok(()), &|_| ());
+    checked.map_err(|findings| anyhow::anyhow!("{findings:?}"))?;
+    tell("published log: leaves, tiles, root", size, start);
+    Ok(())
+}
+
+fn tell(what: &str, count: u64, start: Instant) {
+    println!("  one core, {what:<36} {:>9.0}/s", count as f64 / start.elapsed().as_secs_f64());
+}
+
+struct Directory(std::path::PathBuf);
+
+impl LogSource for Directory {
+    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
+        use std::io::Read as _;
+        let read = std::fs::File::open(self.0.join(path)).and_then(|mut file| file.read_to_end(onto));
+        read.map(drop).map_err(|error| error.to_string())
+    }
+}

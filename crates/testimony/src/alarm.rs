@@ -1,0 +1,132 @@
+//! The alarm before the disk is full: a `control` record as it passes each of some levels, and one when it is well again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::Ledger;
+use record::{Draft, Kind, Source, Timestamp, uuid_v7};
+use world::World;
+
+use crate::config::ConfigError;
+
+/// How often the disk is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A level is left again only once the disk is this many percent below it, so that one file does not ring it twice.
+const HYSTERESIS_PERCENT: u8 = 2;
+
+/// The disk under the log, and what it was found to be last.
+pub(crate) struct DiskAlarm {
+    world: World,
+    data: PathBuf,
+    source: Arc<Source>,
+    /// In rising order.
+    levels: Vec<u8>,
+    /// The highest level that has been told of; 0 when none has.
+    told: u8,
+}
+
+/// Reads levels as they are configured: `80,90,95`; none: no alarm.
+pub(crate) fn levels(text: &str) -> Result<Vec<u8>, ConfigError> {
+    let wrong = || ConfigError::Value {
+        place: "ledger.alarm_percent".into(),
+        what: format!("{text:?} is not a list of percentages such as 80,90,95"),
+    };
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let levels = items.map(|item| item.parse().ok().filter(|level| (1..=100).contains(level)).ok_or_else(wrong));
+    let mut levels = levels.collect::<Result<Vec<u8>, _>>()?;
+    levels.sort_unstable();
+    Ok(levels)
+}
+
+impl DiskAlarm {
+    pub(crate) const fn new(world: World, data: PathBuf, source: Arc<Source>, levels: Vec<u8>) -> Self {
+        Self { world, data, source, levels, told: 0 }
+    }
+
+    /// Looks at the disk for as long as it is let.
+    pub(crate) async fn watch(mut self, ledger: Ledger) {
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tick.tick().await;
+            if let Some(draft) = self.look()
+                && let Err(error) = ledger.append(draft).await
+            {
+                tracing::warn!(%error, "the alarm about the disk could not be recorded");
+            }
+        }
+    }
+
+    /// What there is to record, if the disk has passed a level since it was looked at last.
+    fn look(&mut self) -> Option<Draft> {
+        let used = self.world.disk.used_percent(&self.data).ok()?;
+        let reached = |used: u8| self.levels.iter().copied().filter(|level| *level <= used).max().unwrap_or(0);
+        let level = match reached(used) {
+            level if level > self.told => level,
+            _ => reached(used.saturating_add(HYSTERESIS_PERCENT)).min(self.told),
+        };
+        if level == self.told {
+            return None;
+        }
+        let state = if level > self.told { "raised" } else { "cleared" };
+        let threshold = level.max(self.told);
+        self.told = level;
+        tracing::warn!(used_percent = used, threshold, state, "the disk under the log");
+        let time = Timestamp::from_micros(self.world.clock.now_micros());
+        let id = uuid_v7(time, &self.world.entropy.bytes());
+        let mut draft = Draft::new(id, time, Kind::Control, self.source.clone());
+        draft.attributes.set("testimony.alarm", "disk");
+        draft.attributes.set("testimony.alarm.state", state);
+        draft.attributes.set("testimony.alarm.threshold_percent", i64::from(threshold));
+        draft.attributes.set("testimony.disk.used_percent", i64::from(used));
+        Some(draft)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use record::Value;
+    use world::{ManualClock, SeededEntropy, SimulatedDisk};
+
+    #[test]
+    fn each_level_is_told_once_on_the_way_up_and_once_on_the_way_down() {
+        let disk = SimulatedDisk::default();
+        let world = World {
+            disk: Arc::new(disk.clone()),
+            clock: Arc::new(ManualClock::at(0)),
+            entropy: Arc::new(SeededEntropy::new(1)),
+        };
+        let source = Source {
+            service: "s".into(),
+            environment: "e".into(),
+            host: "h".into(),
+            origin: "o".into(),
+            producer: "system".into(),
+        };
+        let mut alarm = DiskAlarm::new(world, "data".into(), source.into(), levels("80,90,95").unwrap());
+        let said: Vec<String> = [10, 79, 80, 81, 79, 80, 96, 94, 92, 89, 88, 77, 77]
+            .into_iter()
+            .map(|used| {
+                disk.set_used_percent(used);
+                let draft = alarm.look();
+                let text =
+                    |draft: &Draft, name: &str| draft.attributes.value(name).map_or(String::new(), Value::to_json);
+                let threshold = "testimony.alarm.threshold_percent";
+                draft.map_or(format!("{used}"), |draft| {
+                    format!("{used} {} {}", text(&draft, "testimony.alarm.state"), text(&draft, threshold))
+                })
+            })
+            .collect();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn levels_are_percentages() {
+        assert_eq!(levels(" 95, 80 ").unwrap(), [80, 95]);
+        assert_eq!(levels("").unwrap(), Vec::<u8>::new());
+        for bad in ["0", "101", "eighty", "80;90"] {
+            levels(bad).unwrap_err();
+        }
+    }
+}
