@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use ledger::PublishedLog;
-use tlog::{Checkpoint, TilePath, VerifierKey, check_inclusion, leaf_hash, prove_consistency, prove_inclusion};
+use tlog::{Checkpoint, Prover, TilePath, VerifierKey, check_inclusion, leaf_hash};
 use verify::{LogSource, check_log};
 use world::World;
 
@@ -18,18 +18,19 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     let note = log.checkpoint()?.unwrap_or_default();
     let size = Checkpoint::parse_unverified(&note)?.size;
     let tile = |path: TilePath| log.tile(path)?.ok_or_else(|| anyhow::anyhow!("{path} is not there"));
+    let mut prover = Prover::new(tile);
     let start = Instant::now();
     for n in 0..PROOFS {
-        prove_inclusion(n * STRIDE % size, size, tile).map_err(|error| anyhow::anyhow!("{error}"))?;
+        prover.inclusion(n * STRIDE % size, size).map_err(|error| anyhow::anyhow!("{error}"))?;
     }
     tell("inclusion proofs", PROOFS, start);
     let start = Instant::now();
     for n in 0..PROOFS {
-        prove_consistency(n * STRIDE % size, size, tile).map_err(|error| anyhow::anyhow!("{error}"))?;
+        prover.consistency(n * STRIDE % size, size).map_err(|error| anyhow::anyhow!("{error}"))?;
     }
     tell("consistency proofs", PROOFS, start);
     let index = STRIDE % size;
-    let proof = prove_inclusion(index, size, tile).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let proof = prover.inclusion(index, size).map_err(|error| anyhow::anyhow!("{error}"))?;
     let (leaf, root) = (leaf_hash(b"another"), Checkpoint::parse_unverified(&note)?.root);
     let start = Instant::now();
     // Any leaf takes as long as the right one.

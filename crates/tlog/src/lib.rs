@@ -38,7 +38,9 @@ pub use hash::{Hash, leaf_hash, node_hash};
 pub use key::{CosignerKey, PublicKey, SecretKey, SignerKey, VerifierKey, WitnessKey};
 pub use note::{Note, NoteError};
 pub use policy::{PolicyError, TrustPolicy, Vouched, Witness};
-pub use proof::{ProofError, ProveError, check_consistency, check_inclusion, prove_consistency, prove_inclusion};
+pub use proof::{
+    ProofError, ProveError, Prover, check_consistency, check_inclusion, prove_consistency, prove_inclusion,
+};
 pub use proof_file::{ProofFile, ProofFileError};
 pub use tile::{Bundle, EntriesPath, FullTile, TILE_WIDTH, TileError, TileLevels, TilePath, push_entry};
 pub use tree::Frontier;

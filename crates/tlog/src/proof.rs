@@ -1,6 +1,7 @@
 //! Inclusion and consistency proofs: RFC 6962, sections 2.1.1 and 2.1.2; checked as RFC 9162, sections 2.1.3.2 and
 //! 2.1.4.2, say.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::{Hash, TILE_WIDTH, TilePath, node_hash};
@@ -76,23 +77,7 @@ pub fn prove_inclusion<E>(
     size: u64,
     read: impl FnMut(TilePath) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<Hash>, ProveError<E>> {
-    if index >= size {
-        return Err(ProofError::Index { index, size }.into());
-    }
-    let mut tiles = Tiles { size, read };
-    let (mut within, mut siblings) = (0..size, Vec::new());
-    while within.end - within.start > 1 {
-        let middle = split(&within);
-        let (left, right) = (within.start..middle, middle..within.end);
-        if index < middle {
-            siblings.push(right);
-            within = left;
-        } else {
-            siblings.push(left);
-            within = right;
-        }
-    }
-    siblings.into_iter().rev().map(|range| tiles.root_of(range)).collect()
+    Prover::new(read).inclusion(index, size)
 }
 
 /// The hashes that show that a tree of `new` records begins with that of `old`. `read` gives the bytes of a tile of
@@ -105,48 +90,99 @@ pub fn prove_consistency<E>(
     new: u64,
     read: impl FnMut(TilePath) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<Hash>, ProveError<E>> {
-    if old > new {
-        return Err(ProofError::Sizes { old, new }.into());
-    }
-    if old == 0 || old == new {
-        return Ok(Vec::new());
-    }
-    let mut tiles = Tiles { size: new, read };
-    let (mut within, mut others) = (0..new, Vec::new());
-    while within.end != old {
-        let middle = split(&within);
-        let (left, right) = (within.start..middle, middle..within.end);
-        if old <= middle {
-            others.push(right);
-            within = left;
-        } else {
-            others.push(left);
-            within = right;
-        }
-    }
-    // The whole old tree is known to whoever checks; a part of it is not.
-    let part = (within.start > 0).then_some(within);
-    part.into_iter().chain(others.into_iter().rev()).map(|range| tiles.root_of(range)).collect()
+    Prover::new(read).consistency(old, new)
 }
 
-/// Where RFC 6962 parts a range of leaves: after the largest power of two that is smaller than its length.
-const fn split(range: &Range<u64>) -> u64 {
-    range.start + (1 << (63 - (range.end - range.start - 1).leading_zeros()))
-}
-
-/// The nodes of a tree of some size, out of its tiles.
-struct Tiles<R> {
-    size: u64,
+/// Makes proofs out of tiles. It keeps what it has folded of them: the tiles above level 0 are few, and every proof
+/// needs some.
+pub struct Prover<R> {
     read: R,
+    /// The tile of level 0 that was used last.
+    leaves: Option<(TilePath, Nodes)>,
+    upper: HashMap<TilePath, Nodes>,
 }
 
-impl<E, R: FnMut(TilePath) -> Result<Vec<u8>, E>> Tiles<R> {
+/// So many folded tiles are kept, 16 KiB each: those of a log of a quarter of a billion records.
+const KEPT_MAX: usize = 4_096;
+
+/// The nodes of a tile by their height in it, the hashes that it holds first.
+struct Nodes(Vec<Vec<Hash>>);
+
+impl Nodes {
+    fn fold(tile: &[u8]) -> Self {
+        let hashes: Vec<Hash> = tile.chunks_exact(32).filter_map(|hash| hash.try_into().ok().map(Hash)).collect();
+        let mut rows = vec![hashes];
+        while let Some(row) = rows.last().filter(|row| row.len() > 1) {
+            let above = row.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+            rows.push(above);
+        }
+        Self(rows)
+    }
+}
+
+impl<E, R: FnMut(TilePath) -> Result<Vec<u8>, E>> Prover<R> {
+    /// A prover that reads tiles, of at least their width, with `read`.
+    pub fn new(read: R) -> Self {
+        Self { read, leaves: None, upper: HashMap::new() }
+    }
+
+    /// As [`prove_inclusion`].
+    ///
+    /// # Errors
+    /// As for [`prove_inclusion`].
+    pub fn inclusion(&mut self, index: u64, size: u64) -> Result<Vec<Hash>, ProveError<E>> {
+        if index >= size {
+            return Err(ProofError::Index { index, size }.into());
+        }
+        let (mut within, mut siblings) = (0..size, Vec::new());
+        while within.end - within.start > 1 {
+            let middle = split(&within);
+            let (left, right) = (within.start..middle, middle..within.end);
+            if index < middle {
+                siblings.push(right);
+                within = left;
+            } else {
+                siblings.push(left);
+                within = right;
+            }
+        }
+        siblings.into_iter().rev().map(|range| self.root_of(size, range)).collect()
+    }
+
+    /// As [`prove_consistency`].
+    ///
+    /// # Errors
+    /// As for [`prove_consistency`].
+    pub fn consistency(&mut self, old: u64, new: u64) -> Result<Vec<Hash>, ProveError<E>> {
+        if old > new {
+            return Err(ProofError::Sizes { old, new }.into());
+        }
+        if old == 0 || old == new {
+            return Ok(Vec::new());
+        }
+        let (mut within, mut others) = (0..new, Vec::new());
+        while within.end != old {
+            let middle = split(&within);
+            let (left, right) = (within.start..middle, middle..within.end);
+            if old <= middle {
+                others.push(right);
+                within = left;
+            } else {
+                others.push(left);
+                within = right;
+            }
+        }
+        // The whole old tree is known to whoever checks; a part of it is not.
+        let part = (within.start > 0).then_some(within);
+        part.into_iter().chain(others.into_iter().rev()).map(|range| self.root_of(new, range)).collect()
+    }
+
     /// The root over a range that begins where a subtree does: its perfect subtrees, folded from the right.
-    fn root_of(&mut self, range: Range<u64>) -> Result<Hash, ProveError<E>> {
+    fn root_of(&mut self, size: u64, range: Range<u64>) -> Result<Hash, ProveError<E>> {
         let (mut start, mut roots) = (range.start, Vec::new());
         while start < range.end {
             let height = 63 - (range.end - start).leading_zeros();
-            roots.push(self.perfect(height, start >> height)?);
+            roots.push(self.perfect(size, height, start >> height)?);
             start += 1 << height;
         }
         let folded = roots.into_iter().rev().reduce(|right, left| node_hash(&left, &right));
@@ -154,11 +190,11 @@ impl<E, R: FnMut(TilePath) -> Result<Vec<u8>, E>> Tiles<R> {
     }
 
     /// The node `height` levels up whose number there is `number`: in its tile, or made of hashes that are.
-    fn perfect(&mut self, height: u32, number: u64) -> Result<Hash, ProveError<E>> {
+    fn perfect(&mut self, size: u64, height: u32, number: u64) -> Result<Hash, ProveError<E>> {
         let (level, above) = (height / 8, height % 8);
         let first = number << above;
         let tile = first / TILE_WIDTH;
-        let hashes = self.size.checked_shr(8 * level).unwrap_or(0);
+        let hashes = size.checked_shr(8 * level).unwrap_or(0);
         let width = (hashes - (tile * TILE_WIDTH).min(hashes)).min(TILE_WIDTH);
         let path = TilePath {
             // A height is below 64, a width at most 256.
@@ -166,15 +202,39 @@ impl<E, R: FnMut(TilePath) -> Result<Vec<u8>, E>> Tiles<R> {
             number: tile,
             width: u16::try_from(width).unwrap_or(u16::MAX),
         };
-        let bytes = (self.read)(path).map_err(|why| ProveError::Tile { path, why })?;
-        let at = usize::try_from(first % TILE_WIDTH).unwrap_or(usize::MAX).saturating_mul(32);
-        let wanted = bytes.get(at..at + (32 << above)).ok_or(ProveError::Short { path, found: bytes.len() })?;
-        let mut nodes: Vec<Hash> = wanted.chunks_exact(32).filter_map(|hash| hash.try_into().ok().map(Hash)).collect();
-        while let [_, _, ..] = nodes.as_slice() {
-            nodes = nodes.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
-        }
-        Ok(nodes.first().copied().unwrap_or_else(Hash::of_empty_tree))
+        let at = usize::try_from((first % TILE_WIDTH) >> above).unwrap_or(usize::MAX);
+        let nodes = self.nodes(path)?;
+        let node = nodes.0.get(above as usize).and_then(|row| row.get(at)).copied();
+        node.ok_or_else(|| ProveError::Short { path, found: nodes.0.first().map_or(0, Vec::len) * 32 })
     }
+
+    fn nodes(&mut self, path: TilePath) -> Result<&Nodes, ProveError<E>> {
+        let is_known = if path.level == 0 {
+            self.leaves.as_ref().is_some_and(|(known, _)| *known == path)
+        } else {
+            self.upper.contains_key(&path)
+        };
+        if !is_known {
+            let tile = (self.read)(path).map_err(|why| ProveError::Tile { path, why })?;
+            let nodes = Nodes::fold(&tile);
+            if path.level == 0 {
+                self.leaves = Some((path, nodes));
+            } else {
+                if self.upper.len() >= KEPT_MAX {
+                    self.upper.clear();
+                }
+                self.upper.insert(path, nodes);
+            }
+        }
+        let kept = if path.level == 0 { self.leaves.as_ref().map(|(_, nodes)| nodes) } else { self.upper.get(&path) };
+        // It has just been put there.
+        kept.ok_or(ProveError::Short { path, found: 0 })
+    }
+}
+
+/// Where RFC 6962 parts a range of leaves: after the largest power of two that is smaller than its length.
+const fn split(range: &Range<u64>) -> u64 {
+    range.start + (1 << (63 - (range.end - range.start - 1).leading_zeros()))
 }
 
 /// Checks that a leaf stands at an index in the tree of a size and root.
