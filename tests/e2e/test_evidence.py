@@ -35,7 +35,7 @@ def test_a_record_is_proven_and_checked_offline(server, call, tmp_path):
     assert run("check", file, "--policy", policy).returncode == 0
     # The record before it, from the directory of the stopped server.
     other = tmp_path / "question.tlog-proof"
-    run("prove", request["id"], "--disclose", "gen_ai.input.messages", "-o", other, "--data", server.data)
+    run("prove", request["log_index"], "--disclose", "gen_ai.input.messages", "-o", other, "--data", server.data)
     assert "Where is my parcel?" in run("check", other, "--key", key).stdout
 
 

@@ -179,10 +179,13 @@ impl TileWriter {
     /// Writes the partial tiles of the log as it stands; its checkpoint follows at once, or when witnesses have seen it.
     fn propose(&mut self) -> io::Result<()> {
         if let Some(candidate) = &self.candidate {
-            if candidate.since.elapsed() < COSIGNING_PATIENCE {
+            // Without witnesses one is left only when it could not be written.
+            if self.is_witnessed && candidate.since.elapsed() < COSIGNING_PATIENCE {
                 return Ok(());
             }
-            tracing::warn!("no witness has cosigned for {} s; publishing without", COSIGNING_PATIENCE.as_secs());
+            if self.is_witnessed {
+                tracing::warn!("no witness has cosigned for {} s; publishing without", COSIGNING_PATIENCE.as_secs());
+            }
             return self.publish_candidate();
         }
         if self.size == 0 || (self.published == self.size && !self.is_unsure) {

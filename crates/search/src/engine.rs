@@ -304,7 +304,7 @@ impl Engine {
         })
     }
 
-    /// The record with an identifier, if there is one.
+    /// The record with an identifier, or with an index in decimal, if there is one.
     ///
     /// # Errors
     /// When it exceeds its limits.
@@ -313,7 +313,10 @@ impl Engine {
         self.run(limits, async move {
             let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
             let frame = session.table("records").await.map_err(invalid)?;
-            let frame = frame.filter(col("id").eq(lit(id))).map_err(invalid)?;
+            // No identifier is a number: it is a UUID.
+            let wanted =
+                id.parse::<u64>().map_or_else(|_| col("id").eq(lit(&id)), |index| col("log_index").eq(lit(index)));
+            let frame = frame.filter(wanted).map_err(invalid)?;
             let answer = collect(frame.limit(0, Some(1)).map_err(invalid)?, limits).await?;
             Ok(answer.batches.iter().find_map(StoredRecord::first))
         })

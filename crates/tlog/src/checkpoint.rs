@@ -32,6 +32,13 @@ pub enum CheckpointError {
     },
 }
 
+/// A number as the C2SP formats write it: ASCII digits, no leading zeros.
+#[must_use]
+pub fn parse_decimal(text: &str) -> Option<u64> {
+    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| canonical)
+}
+
 impl Checkpoint {
     /// Signs it: the whole note, ready to be published.
     #[must_use]
@@ -69,12 +76,9 @@ impl Checkpoint {
         if origin.is_empty() {
             return Err(CheckpointError::Malformed("its origin is empty"));
         }
-        let digits =
-            !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit()) && (size == "0" || !size.starts_with('0'));
-        let size = size.parse().ok().filter(|_| digits);
         Ok(Self {
             origin: origin.to_owned(),
-            size: size.ok_or(CheckpointError::Malformed("its size is not a decimal number"))?,
+            size: parse_decimal(size).ok_or(CheckpointError::Malformed("its size is not a decimal number"))?,
             root: Hash::parse(root).ok_or(CheckpointError::Malformed("its root is not a hash in base64"))?,
         })
     }

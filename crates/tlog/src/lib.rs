@@ -32,7 +32,7 @@ mod proof_file;
 mod tile;
 mod tree;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, CheckpointError, parse_decimal};
 pub use cosignature::known_cosignatures;
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use key::{CosignerKey, PublicKey, SecretKey, SignerKey, VerifierKey, WitnessKey};

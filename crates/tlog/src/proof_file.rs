@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::checkpoint::parse_decimal;
 use crate::policy::{PolicyError, TrustPolicy, Vouched};
 use crate::{Checkpoint, Hash, ProofError, check_inclusion, leaf_hash};
 
@@ -66,7 +67,7 @@ impl ProofFile {
             extra = STANDARD.decode(encoded).map_err(|_| malformed(line, "extra <base64>"))?;
             lines.next();
         }
-        let index = lines.next().and_then(|(line, _)| decimal(line.strip_prefix("index ")?));
+        let index = lines.next().and_then(|(line, _)| parse_decimal(line.strip_prefix("index ")?));
         let index = index.ok_or(malformed(if extra.is_empty() { 2 } else { 3 }, "index <decimal>"))?;
         let mut hashes = Vec::new();
         for (encoded, line) in lines {
@@ -101,12 +102,6 @@ impl fmt::Display for ProofFile {
         }
         write!(f, "\n{}", self.checkpoint)
     }
-}
-
-/// Decimal digits without leading zeros.
-fn decimal(text: &str) -> Option<u64> {
-    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|_| canonical)
 }
 
 #[cfg(test)]

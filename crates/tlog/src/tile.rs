@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::checkpoint::parse_decimal;
 use crate::{Frontier, Hash};
 
 /// A full tile has this many hashes, a full bundle this many entries.
@@ -69,12 +70,6 @@ impl fmt::Display for EntriesPath {
         f.write_str("tile/entries/")?;
         write_number(f, self.number, self.width)
     }
-}
-
-/// Reads decimal digits without leading zeros.
-fn parse_decimal(text: &str) -> Option<u64> {
-    let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|_| canonical)
 }
 
 fn parse_number(text: &str) -> Option<(u64, u16)> {

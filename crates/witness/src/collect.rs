@@ -31,23 +31,25 @@ impl Collector {
     /// When one of them has seen another history. A witness that cannot be reached is no error, but is told of.
     pub async fn start(ledger: Ledger, witnesses: Witnesses, quorum: Option<TrustPolicy>) -> Result<Self, Ahead> {
         let mut collector = Self { ledger, witnesses, quorum, seen: "".into(), is_complete: true };
-        collector.once().await?;
+        // Once: a start must not wait for those who cannot be reached.
+        collector.take(1).await?;
         Ok(collector)
     }
 
     /// Takes each further checkpoint to the witnesses. Returns only when one of them has seen another history.
     pub async fn run(mut self) -> Ahead {
         loop {
-            if let Err(ahead) = self.once().await {
+            if let Err(ahead) = self.take(ATTEMPTS).await {
                 return ahead;
             }
         }
     }
 
-    async fn once(&mut self) -> Result<(), Ahead> {
+    /// Takes the next checkpoint to the witnesses and back.
+    async fn take(&mut self, attempts: usize) -> Result<(), Ahead> {
         let note = self.ledger.next_candidate(&mut self.seen).await;
         let mut asked = self.witnesses.ask(&note).await?;
-        for _ in 1..ATTEMPTS {
+        for _ in 1..attempts {
             if self.is_enough(&asked) {
                 break;
             }

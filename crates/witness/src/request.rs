@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tlog::Hash;
+use tlog::{Hash, parse_decimal};
 
 /// The most proof lines that a client may send.
 const PROOF_LINES_MAX: usize = 63;
@@ -24,7 +24,7 @@ impl AddCheckpoint {
         let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
         let (head, note) = text.split_once("\n\n").ok_or("there is no empty line before the checkpoint")?;
         let mut lines = head.split('\n');
-        let old = lines.next().and_then(|line| decimal(line.strip_prefix("old ")?));
+        let old = lines.next().and_then(|line| parse_decimal(line.strip_prefix("old ")?));
         let old = old.ok_or("the first line is not `old <size>`")?;
         let proof: Option<Vec<Hash>> = lines.map(Hash::parse).collect();
         let proof = proof.ok_or("a line of the proof is not a hash in base64")?;
@@ -41,12 +41,6 @@ impl fmt::Display for AddCheckpoint {
         self.proof.iter().try_for_each(|hash| writeln!(f, "{hash}"))?;
         write!(f, "\n{}", self.note)
     }
-}
-
-/// Decimal digits without leading zeros.
-pub(crate) fn decimal(text: &str) -> Option<u64> {
-    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|_| canonical)
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use dial::{Peer, PeerError};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use ledger::{PublishedLog, Unreadable};
-use tlog::{Checkpoint, CheckpointError, ProveError, TilePath, WitnessKey, known_cosignatures, prove_consistency};
+use tlog::{
+    Checkpoint, CheckpointError, ProveError, TilePath, WitnessKey, known_cosignatures, parse_decimal, prove_consistency,
+};
 
-use crate::request::{AddCheckpoint, decimal};
+use crate::request::AddCheckpoint;
 
 /// How long one witness may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -180,7 +182,7 @@ fn prove_failed(error: ProveError<String>) -> NotCosigned {
 }
 
 fn stated_size(body: &Bytes) -> Result<u64, NotCosigned> {
-    let size = std::str::from_utf8(body).ok().and_then(|text| decimal(text.strip_suffix('\n').unwrap_or(text)));
+    let size = std::str::from_utf8(body).ok().and_then(|text| parse_decimal(text.strip_suffix('\n').unwrap_or(text)));
     size.ok_or(NotCosigned::Answer("it does not name a size"))
 }
 

@@ -11,12 +11,12 @@ use crate::terminal::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The record: the id that search, show and tail print
-    record_id: String,
+    /// The record: its id, or its number in the log as `testimony show` prints it
+    record: String,
     /// Content fields to disclose: input, output, arguments, result, or a full name. All others stay secret
     #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     disclose: Vec<String>,
-    /// The file to write; "-" is standard output [default: RECORD_ID.tlog-proof]
+    /// The file to write; "-" is standard output [default: RECORD.tlog-proof]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -26,12 +26,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let client = arguments.target.open()?;
     let disclose = Some(arguments.disclose.join(",")).filter(|names| !names.is_empty());
-    let id = percent_encoded(&arguments.record_id);
+    let id = percent_encoded(&arguments.record);
     let path = format!("/api/v1/records/{id}/proof{}", query_string(&[("disclose", disclose)]));
     let Some(evidence) = runtime()?.block_on(client.get(&path))? else {
         tracing::error!(
             "there is no record {:?} in this log; `testimony show CALL` lists the records of a call",
-            arguments.record_id
+            arguments.record
         );
         return Ok(Verdict::NotFound);
     };
