@@ -30,6 +30,7 @@ def test_a_record_is_proven_and_checked_offline(server, call, tmp_path):
     text = file.read_text()
     assert text.startswith("c2sp.org/tlog-proof@v1\nextra ") and f"\nindex {response['log_index']}\n" in text
     assert "Where is my parcel?" not in base64.b64decode(text.split("extra ")[1].split("\n")[0]).decode()
+    assert run("key", "show", "--data", server.data).stdout.strip() == key
     policy = tmp_path / "policy"
     policy.write_text(f"log {key}\nquorum none\n")
     assert run("check", file, "--policy", policy).returncode == 0

@@ -22,8 +22,10 @@ pub(crate) struct DiskAlarm {
     source: Arc<Source>,
     /// In rising order.
     levels: Vec<u8>,
-    /// The highest level that has been told of; 0 when none has.
-    told: u8,
+    /// The highest level that stands in the log; 0 when none does.
+    recorded: u8,
+    /// The same for the program's own log, which has room where the log may have none.
+    said: u8,
 }
 
 /// Reads levels as they are configured: `80,90,95`; none: no alarm.
@@ -41,7 +43,7 @@ pub(crate) fn levels(text: &str) -> Result<Vec<u8>, ConfigError> {
 
 impl DiskAlarm {
     pub(crate) const fn new(world: World, data: PathBuf, source: Arc<Source>, levels: Vec<u8>) -> Self {
-        Self { world, data, source, levels, told: 0 }
+        Self { world, data, source, levels, recorded: 0, said: 0 }
     }
 
     /// Looks at the disk for as long as it is let.
@@ -49,29 +51,32 @@ impl DiskAlarm {
         let mut tick = tokio::time::interval(LOOK_EVERY);
         loop {
             tick.tick().await;
-            if let Some(draft) = self.look()
-                && let Err(error) = ledger.append(draft).await
+            // What finds no space is recorded as soon as there is some.
+            if let Some((level, draft)) = self.look()
+                && ledger.append(draft).await.is_ok()
             {
-                tracing::warn!(%error, "the alarm about the disk could not be recorded");
+                self.recorded = level;
             }
         }
     }
 
-    /// What there is to record, if the disk has passed a level since it was looked at last.
-    fn look(&mut self) -> Option<Draft> {
+    /// The level that the disk is at and what there is to record of it, if that is not in the log yet.
+    fn look(&mut self) -> Option<(u8, Draft)> {
         let used = self.world.disk.used_percent(&self.data).ok()?;
         let reached = |used: u8| self.levels.iter().copied().filter(|level| *level <= used).max().unwrap_or(0);
         let level = match reached(used) {
-            level if level > self.told => level,
-            _ => reached(used.saturating_add(HYSTERESIS_PERCENT)).min(self.told),
+            level if level > self.recorded => level,
+            _ => reached(used.saturating_add(HYSTERESIS_PERCENT)).min(self.recorded),
         };
-        if level == self.told {
-            return None;
+        let (state, threshold) = if level > self.recorded { ("raised", level) } else { ("cleared", self.recorded) };
+        if level != self.said {
+            self.said = level;
+            tracing::warn!(used_percent = used, threshold, state, "the disk under the log");
         }
-        let state = if level > self.told { "raised" } else { "cleared" };
-        let threshold = level.max(self.told);
-        self.told = level;
-        tracing::warn!(used_percent = used, threshold, state, "the disk under the log");
+        (level != self.recorded).then(|| (level, self.draft(state, threshold, used)))
+    }
+
+    fn draft(&self, state: &'static str, threshold: u8, used: u8) -> Draft {
         let time = Timestamp::from_micros(self.world.clock.now_micros());
         let id = uuid_v7(time, &self.world.entropy.bytes());
         let mut draft = Draft::new(id, time, Kind::Control, self.source.clone());
@@ -79,7 +84,7 @@ impl DiskAlarm {
         draft.attributes.set("testimony.alarm.state", state);
         draft.attributes.set("testimony.alarm.threshold_percent", i64::from(threshold));
         draft.attributes.set("testimony.disk.used_percent", i64::from(used));
-        Some(draft)
+        draft
     }
 }
 
@@ -89,8 +94,7 @@ mod tests {
     use record::Value;
     use world::{ManualClock, SeededEntropy, SimulatedDisk};
 
-    #[test]
-    fn each_level_is_told_once_on_the_way_up_and_once_on_the_way_down() {
+    fn alarm() -> (SimulatedDisk, DiskAlarm) {
         let disk = SimulatedDisk::default();
         let world = World {
             disk: Arc::new(disk.clone()),
@@ -104,21 +108,37 @@ mod tests {
             origin: "o".into(),
             producer: "system".into(),
         };
-        let mut alarm = DiskAlarm::new(world, "data".into(), source.into(), levels("80,90,95").unwrap());
+        (disk, DiskAlarm::new(world, "data".into(), source.into(), levels("80,90,95").unwrap()))
+    }
+
+    #[test]
+    fn each_level_is_told_once_on_the_way_up_and_once_on_the_way_down() {
+        let (disk, mut alarm) = alarm();
         let said: Vec<String> = [10, 79, 80, 81, 79, 80, 96, 94, 92, 89, 88, 77, 77]
             .into_iter()
             .map(|used| {
                 disk.set_used_percent(used);
-                let draft = alarm.look();
+                let found = alarm.look();
+                alarm.recorded = found.as_ref().map_or(alarm.recorded, |(level, _)| *level);
                 let text =
                     |draft: &Draft, name: &str| draft.attributes.value(name).map_or(String::new(), Value::to_json);
                 let threshold = "testimony.alarm.threshold_percent";
-                draft.map_or(format!("{used}"), |draft| {
+                found.map_or(format!("{used}"), |(_, draft)| {
                     format!("{used} {} {}", text(&draft, "testimony.alarm.state"), text(&draft, threshold))
                 })
             })
             .collect();
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn what_could_not_be_recorded_is_recorded_later() {
+        let (disk, mut alarm) = alarm();
+        disk.set_used_percent(96);
+        assert!(alarm.look().is_some());
+        assert!(alarm.look().is_some_and(|(level, _)| level == 95));
+        alarm.recorded = 95;
+        assert!(alarm.look().is_none());
     }
 
     #[test]
