@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ledger::PublishedLog;
 use tlog::{Checkpoint, Prover, TilePath, VerifierKey, check_inclusion, leaf_hash};
-use verify::{LogSource, check_log};
+use verify::{LogDirectory, check_log};
 use world::World;
 
 /// How many proofs are made, spread over the log by a number that has no common factor with its size.
@@ -39,7 +39,7 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     tell("inclusion proofs checked", PROOFS, start);
     let key = VerifierKey::parse(std::str::from_utf8(&std::fs::read(data.join("identity/log.vkey"))?)?)?;
     let start = Instant::now();
-    let checked = check_log(&Directory(data.join("log")), &key, 1, &|_, _| Ok(()), &|_| ());
+    let checked = check_log(&LogDirectory(data.join("log")), &key, 1, &|_, _| Ok(()), &|_| ());
     checked.map_err(|findings| anyhow::anyhow!("{findings:?}"))?;
     tell("published log: leaves, tiles, root", size, start);
     Ok(())
@@ -47,14 +47,4 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
 
 fn tell(what: &str, count: u64, start: Instant) {
     println!("  one core, {what:<36} {:>9.0}/s", count as f64 / start.elapsed().as_secs_f64());
-}
-
-struct Directory(std::path::PathBuf);
-
-impl LogSource for Directory {
-    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
-        use std::io::Read as _;
-        let read = std::fs::File::open(self.0.join(path)).and_then(|mut file| file.read_to_end(onto));
-        read.map(drop).map_err(|error| error.to_string())
-    }
 }

@@ -114,12 +114,6 @@ impl Peer {
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client: client(connector) })
     }
 
-    /// Its base URL.
-    #[must_use]
-    pub fn base(&self) -> &str {
-        &self.base
-    }
-
     /// POSTs to a path below its base and reads an answer of at most `bytes_max`, all within a time.
     ///
     /// # Errors
@@ -162,6 +156,17 @@ impl Peer {
         let slow = || PeerError::Slow { base: self.base.clone(), seconds: within.as_secs() };
         tokio::time::timeout(within, exchange).await.map_err(|_| slow())?
     }
+}
+
+/// RFC 3986, section 2.3: everything but unreserved characters.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
 }
 
 /// The innermost reason, which names the thing that a person can mend ("Connection refused").

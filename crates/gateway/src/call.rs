@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dial::root_cause;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -28,8 +29,6 @@ use crate::gateway::{Gateway, RecordWhen, refused};
 use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
 use crate::openai::refusal::Refusal;
-use dial::root_cause;
-
 use crate::upstream::{SendError, passed_on};
 
 /// The response header with the call's id.

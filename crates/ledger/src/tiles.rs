@@ -180,10 +180,10 @@ impl TileWriter {
     fn propose(&mut self) -> io::Result<()> {
         if let Some(candidate) = &self.candidate {
             // Without witnesses one is left only when it could not be written.
-            if self.is_witnessed && candidate.since.elapsed() < COSIGNING_PATIENCE {
-                return Ok(());
-            }
             if self.is_witnessed {
+                if candidate.since.elapsed() < COSIGNING_PATIENCE {
+                    return Ok(());
+                }
                 tracing::warn!("no witness has cosigned for {} s; publishing without", COSIGNING_PATIENCE.as_secs());
             }
             return self.publish_candidate();

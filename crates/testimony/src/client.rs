@@ -9,6 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use clap::Args;
 use dial::Connector;
+pub(crate) use dial::percent_encoded;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
@@ -139,16 +140,6 @@ pub(crate) fn query_string(pairs: &[(&str, Option<String>)]) -> String {
         .filter_map(|(name, value)| Some(format!("{name}={}", percent_encoded(value.as_deref()?))))
         .collect();
     if encoded.is_empty() { String::new() } else { format!("?{}", encoded.join("&")) }
-}
-
-/// RFC 3986, section 2.3: everything but unreserved characters.
-pub(crate) fn percent_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }
 
 /// A runtime for a command that asks.

@@ -7,6 +7,7 @@ mod config;
 mod output;
 mod story;
 mod terminal;
+mod trust;
 mod verification;
 mod witnessing;
 

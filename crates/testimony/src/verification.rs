@@ -1,15 +1,14 @@
 //! Checking a whole log: the published part, the write-ahead log after it, content, segments.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger::{Archive, Batch, IdentityError, OpenError};
 use record::{Content, Envelope};
 use tlog::{Checkpoint, EntriesPath, TILE_WIDTH, VerifierKey, push_entry};
-use verify::{CheckedLog, Finding, LogSource, check_log};
+use verify::{CheckedLog, Finding, LogDirectory, LogSource, check_log};
 use world::World;
 
 use crate::client::Client;
@@ -23,20 +22,6 @@ pub(crate) struct Report {
     pub(crate) wrong: Vec<String>,
     /// What was not checked, and why.
     pub(crate) unchecked: Vec<String>,
-}
-
-/// A published log in a directory.
-struct Directory(PathBuf);
-
-impl LogSource for Directory {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a checker reads what is there, without going through the program that wrote it"
-    )]
-    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
-        let read = std::fs::File::open(self.0.join(path)).and_then(|mut file| file.read_to_end(onto));
-        read.map(drop).map_err(|error| error.to_string())
-    }
 }
 
 /// A published log on a server.
@@ -98,7 +83,7 @@ pub(crate) fn check_directory(data: &Path, key: Option<&VerifierKey>) -> anyhow:
     bar.set_length(archive.size() + archive.wal_first());
     let tail = Tail::new(&batches, archive.wal_first());
     if archive.published().is_some() || archive.wal_first() > 0 {
-        let source = Directory(data.join("log"));
+        let source = LogDirectory(data.join("log"));
         let checked =
             check_log(&source, key, threads(), &|index, leaf| tail.agrees(index, leaf), &|records| bar.inc(records));
         let frontier = checked.as_ref().ok().map(|checked| checked.frontier.clone());
@@ -242,7 +227,7 @@ fn check_segments(
     bar: &ProgressBar,
     report: &mut Report,
 ) {
-    let source = Directory(data.join("log"));
+    let source = LogDirectory(data.join("log"));
     let bundles = |number: u64, onto: &mut Vec<u8>| {
         let (path, before) = (EntriesPath { number, width: 256 }.to_string(), onto.len());
         source.read(&path, onto).or_else(|_| {

@@ -7,6 +7,7 @@ use witness::{Collector, Cosigner, Witnesses};
 use world::World;
 
 use crate::config::Config;
+use crate::trust::read_policy;
 
 /// Whom to ask and how many must answer.
 pub(crate) struct Asking {
@@ -23,7 +24,8 @@ impl Asking {
             Ok((key, witness.url.clone()))
         });
         let mut witnesses = configured.collect::<anyhow::Result<Vec<_>>>()?;
-        let quorum = read_quorum(config)?;
+        let quorum = &config.witnessing.quorum;
+        let quorum = (!quorum.as_os_str().is_empty()).then(|| read_policy(quorum)).transpose()?;
         let of_policy = quorum.iter().flat_map(|policy| &policy.witnesses);
         let with_url = of_policy.filter_map(|witness| Some((witness.key.clone(), witness.url.clone()?)));
         for (key, url) in with_url {
@@ -49,16 +51,6 @@ impl Asking {
         });
         Ok(Collector::start(ledger.clone(), Witnesses::new(log, self.witnesses)?, quorum).await?)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a configuration file is read once, at start")]
-fn read_quorum(config: &Config) -> anyhow::Result<Option<TrustPolicy>> {
-    let path = &config.witnessing.quorum;
-    if path.as_os_str().is_empty() {
-        return Ok(None);
-    }
-    let bytes = std::fs::read(path).with_context(|| format!("could not read the trust policy {}", path.display()))?;
-    Ok(Some(TrustPolicy::parse(&bytes).with_context(|| format!("the trust policy {} cannot be used", path.display()))?))
 }
 
 /// This server as a witness for other logs, if the configuration names some.

@@ -14,4 +14,4 @@ mod evidence;
 mod log;
 
 pub use evidence::{CheckedEvidence, Disclosed, Evidence, EvidenceError};
-pub use log::{CheckedLog, EntryCheck, Finding, LogSource, check_log};
+pub use log::{CheckedLog, EntryCheck, Finding, LogDirectory, LogSource, check_log};

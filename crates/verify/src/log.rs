@@ -1,5 +1,7 @@
 //! The published log, from its checkpoint down to every entry and back up to the root.
 
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tlog::{
@@ -14,6 +16,21 @@ pub trait LogSource: Sync {
     /// # Errors
     /// A sentence that says what went wrong.
     fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String>;
+}
+
+/// A published log in a directory: `log/` of a data directory, or a copy of what `/log/` serves.
+#[derive(Debug, Clone)]
+pub struct LogDirectory(pub PathBuf);
+
+impl LogSource for LogDirectory {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a checker reads what is there, without going through the program that wrote it"
+    )]
+    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
+        let read = std::fs::File::open(self.0.join(path)).and_then(|mut file| file.read_to_end(onto));
+        read.map(drop).map_err(|error| error.to_string())
+    }
 }
 
 /// Looks at an entry by its index, and says what is wrong with it.

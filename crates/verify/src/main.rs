@@ -3,13 +3,13 @@
 //! It checks evidence files and published logs with a key or a trust policy that was kept elsewhere. Exit codes: 0 good,
 //! 1 error, 2 usage, 3 verification failed.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use record::escaped;
 use tlog::{TrustPolicy, VerifierKey};
-use verify::{Evidence, LogSource, check_log};
+use verify::{Evidence, LogDirectory, check_log};
 
 const USAGE: &str = "usage: testimony-verify evidence FILE (--key VKEY | --policy FILE)
        testimony-verify log DIR --key VKEY
@@ -71,7 +71,7 @@ fn evidence(file: &Path, trust: &Trust) -> Result<String, Failure> {
 
 fn log(dir: &Path, key: &str) -> Result<String, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checked = check_log(&Directory(dir.to_owned()), &read_key(key)?, threads, &|_, _| Ok(()), &|_| ());
+    let checked = check_log(&LogDirectory(dir.to_owned()), &read_key(key)?, threads, &|_, _| Ok(()), &|_| ());
     let checked = checked
         .map_err(|findings| Failure::NotVerified(findings.iter().map(ToString::to_string).collect()))?
         .checkpoint;
@@ -93,14 +93,4 @@ fn read_key(given: &str) -> Result<VerifierKey, Failure> {
 #[expect(clippy::disallowed_methods, reason = "a checker has no world: it reads the files that it is given")]
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::Error(format!("could not read {}: {error}", path.display())))
-}
-
-struct Directory(PathBuf);
-
-impl LogSource for Directory {
-    #[expect(clippy::disallowed_methods, reason = "as for read")]
-    fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
-        let read = std::fs::File::open(self.0.join(path)).and_then(|mut file| file.read_to_end(onto));
-        read.map(drop).map_err(|error| error.to_string())
-    }
 }

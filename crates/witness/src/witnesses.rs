@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dial::{Peer, PeerError};
+use dial::{Peer, PeerError, percent_encoded};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use ledger::{PublishedLog, Unreadable};
@@ -163,7 +163,7 @@ impl Asking {
     async fn ahead(&self, what: String, ours: &str) -> Ahead {
         let origin = ours.lines().next().unwrap_or_default();
         let theirs =
-            self.peer.get(&format!("/checkpoint?origin={}", encoded(origin)), ANSWER_BYTES_MAX, PATIENCE).await;
+            self.peer.get(&format!("/checkpoint?origin={}", percent_encoded(origin)), ANSWER_BYTES_MAX, PATIENCE).await;
         let theirs = match theirs {
             Ok(answer) if answer.status == StatusCode::OK => String::from_utf8_lossy(&answer.body).into_owned(),
             _ => format!("(it does not show its checkpoint; it says: {what})\n"),
@@ -189,10 +189,4 @@ fn stated_size(body: &Bytes) -> Result<u64, NotCosigned> {
 fn refusal(status: StatusCode, body: &Bytes) -> String {
     let said: String = String::from_utf8_lossy(body).chars().take(300).filter(|c| !c.is_control()).collect();
     format!("{status} {said}")
-}
-
-/// RFC 3986, section 2.3: everything but unreserved characters.
-fn encoded(text: &str) -> String {
-    let unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    text.bytes().map(|b| if unreserved(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

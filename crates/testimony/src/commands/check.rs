@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 use tlog::TrustPolicy;
 use verify::Evidence;
 
 use crate::Verdict;
-use crate::commands::verify::{read_key, read_own};
 use crate::terminal::print;
+use crate::trust::{read_key, read_own, read_policy};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -50,8 +49,7 @@ impl Trust {
     fn policy(&self) -> anyhow::Result<TrustPolicy> {
         match (&self.key, &self.policy) {
             (Some(key), _) => Ok(TrustPolicy::of_log(read_key(key)?)),
-            (None, Some(file)) => TrustPolicy::parse(&read_own(file)?)
-                .with_context(|| format!("the policy {} cannot be used", file.display())),
+            (None, Some(file)) => read_policy(file),
             (None, None) => anyhow::bail!("say whom to believe: --key or --policy"),
         }
     }

@@ -1,6 +1,6 @@
 //! `testimony verify`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,6 +9,7 @@ use tlog::VerifierKey;
 use crate::Verdict;
 use crate::client::{Client, runtime};
 use crate::terminal::{escaped, print};
+use crate::trust::read_key;
 use crate::verification::{Report, check_directory, check_server};
 
 #[derive(Debug, Args)]
@@ -65,22 +66,6 @@ pub(crate) fn print_report(report: &Report) -> anyhow::Result<Verdict> {
         lines("✗", &report.wrong)
     ))?;
     Ok(if report.wrong.is_empty() { Verdict::Good } else { Verdict::VerificationFailed })
-}
-
-/// Reads a key that is given as itself or as a file that holds it.
-pub(crate) fn read_key(given: &str) -> anyhow::Result<VerifierKey> {
-    if let Ok(key) = VerifierKey::parse(given) {
-        return Ok(key);
-    }
-    let text =
-        read_own(Path::new(given)).with_context(|| format!("{given:?} is neither a vkey nor a file that holds one"))?;
-    VerifierKey::parse(&String::from_utf8_lossy(&text)).with_context(|| format!("the file {given:?} holds no vkey"))
-}
-
-/// Reads a file of whoever checks.
-#[expect(clippy::disallowed_methods, reason = "it is kept by the one who checks, outside of any log")]
-pub(crate) fn read_own(file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("could not read {}", file.display()))
 }
 
 async fn key_of_server(client: &Client) -> anyhow::Result<VerifierKey> {
