@@ -318,7 +318,23 @@ impl Engine {
                 id.parse::<u64>().map_or_else(|_| col("id").eq(lit(&id)), |index| col("log_index").eq(lit(index)));
             let frame = frame.filter(wanted).map_err(invalid)?;
             let answer = collect(frame.limit(0, Some(1)).map_err(invalid)?, limits).await?;
-            Ok(answer.batches.iter().find_map(StoredRecord::first))
+            Ok(answer.batches.iter().flat_map(StoredRecord::all).next())
+        })
+    }
+
+    /// The first records after an index that came through a door of the log, in its order.
+    ///
+    /// # Errors
+    /// When it exceeds its limits.
+    pub fn stored_after(&self, index: u64, producer: &'static str, limits: Limits) -> Running<Vec<StoredRecord>> {
+        let engine = self.clone();
+        self.run(limits, async move {
+            let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
+            let wanted = col("producer").eq(lit(producer)).and(col("log_index").gt(lit(index)));
+            let frame = session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?;
+            let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
+            let answer = collect(frame.limit(0, Some(limits.rows_max)).map_err(invalid)?, limits).await?;
+            Ok(answer.batches.iter().flat_map(StoredRecord::all).collect())
         })
     }
 

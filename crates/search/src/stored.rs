@@ -17,10 +17,11 @@ pub struct StoredRecord {
 }
 
 impl StoredRecord {
-    /// The first row of a batch with all columns.
-    pub(crate) fn first(batch: &RecordBatch) -> Option<Self> {
-        let index = batch.column_by_name("log_index")?.as_primitive_opt::<UInt64Type>()?;
-        (batch.num_rows() > 0).then(|| Self { index: index.value(0), row: batch.slice(0, 1) })
+    /// The rows of a batch with all columns.
+    pub(crate) fn all(batch: &RecordBatch) -> impl Iterator<Item = Self> {
+        let index = batch.column_by_name("log_index").and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        let indexes = index.into_iter().flat_map(|index| index.values().iter().copied()).enumerate();
+        indexes.map(|(row, index)| Self { index, row: batch.slice(row, 1) })
     }
 
     /// Its content, if it has some that has not been erased. Media types are taken from the leaf.

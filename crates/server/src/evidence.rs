@@ -6,8 +6,9 @@ use http::StatusCode;
 use ledger::{Ledger, PublishedLog};
 use record::{Content, Envelope};
 use search::{Engine, Limits, StoredRecord, content_name};
-use tlog::{Bundle, Checkpoint, EntriesPath, ProveError, TILE_WIDTH, prove_inclusion};
-use verify::{Disclosed, Evidence};
+use tlog::{Bundle, Checkpoint, EntriesPath, Hash, ProveError, TILE_WIDTH, prove_inclusion};
+use verify::{Disclosed, Evidence, Stamp};
+use witness::{STAMP_TOKEN, STAMPED_CHECKPOINT, STAMPING_PRODUCER};
 
 use crate::problem::Problem;
 
@@ -29,11 +30,19 @@ pub(crate) async fn evidence_for(
         let covered = tokio::time::timeout(PATIENCE, ledger.published_over(stored.index)).await;
         covered.map_err(|_| not_covered(stored.index))?;
     }
-    let made = tokio::task::spawn_blocking(move || make(&log, &stored, &disclose)).await;
+    // The first stamp after a record may be of a checkpoint before it; the second is not: it is made after the first was published.
+    let two = Limits { rows_max: 2, ..Limits::default() };
+    let stamps = engine.stored_after(stored.index, STAMPING_PRODUCER, two).await?;
+    let made = tokio::task::spawn_blocking(move || make(&log, &stored, &disclose, &stamps)).await;
     made.map_err(|_| broken("the proof could not be made".into()))?
 }
 
-fn make(log: &PublishedLog, stored: &StoredRecord, disclose: &[String]) -> Result<Evidence, Problem> {
+fn make(
+    log: &PublishedLog,
+    stored: &StoredRecord,
+    disclose: &[String],
+    stamps: &[StoredRecord],
+) -> Result<Evidence, Problem> {
     let index = stored.index;
     let note = log.checkpoint()?.and_then(|bytes| String::from_utf8(bytes).ok());
     let note = note.ok_or_else(|| not_covered(index))?;
@@ -41,18 +50,42 @@ fn make(log: &PublishedLog, stored: &StoredRecord, disclose: &[String]) -> Resul
     if size <= index {
         return Err(not_covered(index));
     }
-    let tile = |path| log.tile(path)?.ok_or_else(|| broken(format!("{path} is not there")));
-    let hashes = prove_inclusion(index, size, tile).map_err(|error| match error {
-        ProveError::Tile { why, .. } => why,
-        ProveError::Proof(error) => broken(error.to_string()),
-        ProveError::Short { path, found } => broken(format!("{path} has only {found} bytes")),
-    })?;
+    let hashes = prove(log, index, size)?;
     let leaf = read_leaf(log, index, size)?;
     let envelope = Envelope::parse(leaf.as_bytes()).map_err(|error| broken(error.to_string()))?;
     let content = if disclose.is_empty() { None } else { stored.content(&envelope).map_err(broken)? };
     let disclosed = disclose.iter().map(|name| disclosed(&envelope, content.as_ref(), content_name(name)));
     let disclosed = disclosed.collect::<Result<_, _>>()?;
-    Ok(Evidence::new(index, hashes, note, leaf, disclosed))
+    let mut covering = None;
+    for stamp in stamps.iter().filter(|stamp| stamp.index < size) {
+        covering = covering.or(stamp_over(log, index, stamp, size)?);
+    }
+    Ok(Evidence::new(index, hashes, note, leaf, disclosed, covering.into_iter().collect()))
+}
+
+fn prove(log: &PublishedLog, index: u64, size: u64) -> Result<Vec<Hash>, Problem> {
+    let tile = |path| log.tile(path)?.ok_or_else(|| broken(format!("{path} is not there")));
+    prove_inclusion(index, size, tile).map_err(|error| match error {
+        ProveError::Tile { why, .. } => why,
+        ProveError::Proof(error) => broken(error.to_string()),
+        ProveError::Short { path, found } => broken(format!("{path} has only {found} bytes")),
+    })
+}
+
+/// What a record of a time-stamp holds, if the checkpoint that was stamped covers the record with this index.
+fn stamp_over(log: &PublishedLog, index: u64, stamp: &StoredRecord, size: u64) -> Result<Option<Stamp>, Problem> {
+    let leaf = read_leaf(log, stamp.index, size)?;
+    let envelope = Envelope::parse(leaf.as_bytes()).map_err(|error| broken(error.to_string()))?;
+    let Some(content) = stamp.content(&envelope).map_err(broken)? else { return Ok(None) };
+    let field = |name: &str| content.field(name).map(|field| field.bytes.clone());
+    let (Some(note), Some(token)) = (field(STAMPED_CHECKPOINT), field(STAMP_TOKEN)) else { return Ok(None) };
+    let stamped = Checkpoint::parse_unverified(&note).map_err(|error| broken(error.to_string()))?;
+    match String::from_utf8(note) {
+        Ok(checkpoint) if stamped.size > index => {
+            Ok(Some(Stamp { checkpoint, hashes: prove(log, index, stamped.size)?, token }))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn read_leaf(log: &PublishedLog, index: u64, size: u64) -> Result<String, Problem> {

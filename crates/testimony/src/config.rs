@@ -28,6 +28,7 @@ pub(crate) struct Config {
     /// Those who cosign this log's checkpoints.
     pub(crate) witness: Vec<Witness>,
     pub(crate) witnessing: Witnessing,
+    pub(crate) timestamping: Timestamping,
     pub(crate) limits: Limits,
 }
 
@@ -92,6 +93,16 @@ pub(crate) struct Witnessing {
     pub(crate) cosigns: Vec<String>,
 }
 
+/// An authority that says when a checkpoint was there (RFC 3161).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Timestamping {
+    /// Its address; empty: none is asked.
+    pub(crate) url: String,
+    /// How often, while the log grows: `90s`, `10m`, `1h`, `1d`.
+    pub(crate) every: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
@@ -127,6 +138,7 @@ impl Default for Config {
             },
             witness: Vec::new(),
             witnessing: Witnessing { quorum: PathBuf::new(), cosigns: Vec::new() },
+            timestamping: Timestamping { url: String::new(), every: "1h".into() },
             limits: Limits {
                 request_bytes_max: gateway.request_bytes_max,
                 response_bytes_max: gateway.response_bytes_max,

@@ -1,13 +1,18 @@
 //! Setting up both sides of witnessing from the configuration.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use ledger::{Ledger, PublishedLog};
+use record::Source;
 use tlog::{TrustPolicy, VerifierKey, WitnessKey};
-use witness::{Collector, Cosigner, Witnesses};
+use witness::{Collector, Cosigner, Stamping, Witnesses};
 use world::World;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Timestamping};
 use crate::trust::read_policy;
+
+const MAX_PERIOD_S: u64 = 366 * 86_400;
 
 /// Whom to ask and how many must answer.
 pub(crate) struct Asking {
@@ -53,6 +58,40 @@ impl Asking {
     }
 }
 
+/// The authority that stamps this log's checkpoints, and how often, if the configuration names one.
+pub(crate) fn stamping(
+    world: &World,
+    config: &Config,
+    log: &PublishedLog,
+    source: &Source,
+) -> anyhow::Result<Option<(Stamping, Duration)>> {
+    let Timestamping { url, every } = &config.timestamping;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let stamping = Stamping::new(world.clone(), log.clone(), url, source.clone()).context("timestamping.url")?;
+    Ok(Some((stamping, period(every)?)))
+}
+
+/// Reads how long as people write it: `90s`, `10m`, `1h`, `1d`.
+fn period(text: &str) -> Result<Duration, ConfigError> {
+    let seconds = text.char_indices().next_back().and_then(|(at, unit)| {
+        let unit = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        text.get(..at)?.parse::<u64>().ok()?.checked_mul(unit)
+    });
+    let seconds = seconds.filter(|seconds| (1..=MAX_PERIOD_S).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| ConfigError::Value {
+        place: "timestamping.every".into(),
+        what: format!("{text:?} is not a time such as 90s, 10m, 1h or 1d, of at most a year"),
+    })
+}
+
 /// This server as a witness for other logs, if the configuration names some.
 pub(crate) fn cosigner(world: &World, config: &Config, origin: &str) -> anyhow::Result<Option<Cosigner>> {
     if config.witnessing.cosigns.is_empty() {
@@ -61,4 +100,18 @@ pub(crate) fn cosigner(world: &World, config: &Config, origin: &str) -> anyhow::
     let logs = config.witnessing.cosigns.iter().map(|vkey| VerifierKey::parse(vkey).context("witnessing.cosigns"));
     let logs = logs.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Some(Cosigner::open_or_create(world, &config.data, &format!("{origin}/witness"), logs)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::period;
+
+    #[test]
+    fn periods_are_written_as_people_write_them() {
+        let read = ["90s", "10m", "1h", "1d"].map(|text| period(text).unwrap().as_secs());
+        assert_eq!(read, [90, 600, 3_600, 86_400]);
+        for bad in ["", "s", "0s", "1", "1w", "-1s", "1 h", "99999999999999999999d", "367d", "é"] {
+            period(bad).unwrap_err();
+        }
+    }
 }

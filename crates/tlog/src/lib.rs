@@ -18,6 +18,7 @@
 //! | `policy` | [`TrustPolicy`]: which logs and how many witnesses are believed |
 //! | `proof` | that a record is in a tree, and that a tree grew from another |
 //! | `proof_file` | [`ProofFile`]: evidence for one record |
+//! | `timestamp` | time-stamp tokens (RFC 3161) |
 //!
 //! This crate does no I/O and never panics on what it is given.
 
@@ -30,6 +31,7 @@ mod policy;
 mod proof;
 mod proof_file;
 mod tile;
+mod timestamp;
 mod tree;
 
 pub use checkpoint::{Checkpoint, CheckpointError, parse_decimal};
@@ -43,4 +45,7 @@ pub use proof::{
 };
 pub use proof_file::{ProofFile, ProofFileError};
 pub use tile::{Bundle, EntriesPath, FullTile, TILE_WIDTH, TileError, TileLevels, TilePath, push_entry};
+pub use timestamp::{
+    TIMESTAMP_BYTES_MAX, TimestampError, Token, request as timestamp_request, response as timestamp_response,
+};
 pub use tree::Frontier;

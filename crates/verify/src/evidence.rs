@@ -9,7 +9,7 @@ use record::{
     Content, ContentError, Envelope, EnvelopeError, FieldRef, Salt, Timestamp, check_disclosed, escaped, salt,
 };
 use serde::{Deserialize, Serialize};
-use tlog::{Hash, ProofFile, ProofFileError, TrustPolicy, Vouched, leaf_hash};
+use tlog::{Hash, ProofFile, ProofFileError, TimestampError, Token, TrustPolicy, Vouched, leaf_hash};
 
 /// What `extra` says it is.
 const FORMAT: &str = "testimony/evidence@v1";
@@ -25,6 +25,19 @@ pub struct Evidence {
     pub leaf: String,
     /// What of its content is disclosed.
     pub disclosed: Vec<Disclosed>,
+    /// Earlier checkpoints that cover the record too and that an authority has stamped with a time.
+    pub stamps: Vec<Stamp>,
+}
+
+/// A checkpoint that a time-stamping authority (RFC 3161) has seen, and the record's way to its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// The checkpoint with its signatures: the exact bytes that were stamped.
+    pub checkpoint: String,
+    /// The hashes from the record's leaf to the root of that checkpoint.
+    pub hashes: Vec<Hash>,
+    /// The authority's token in DER.
+    pub token: Vec<u8>,
 }
 
 /// One disclosed field of content.
@@ -55,6 +68,9 @@ pub struct CheckedEvidence {
     pub disclosed: Vec<Disclosed>,
     /// The names of the fields that are not.
     pub undisclosed: Vec<String>,
+    /// Checkpoints with the record, each with a token that is of it: whether an authority signed the token is for
+    /// `openssl ts -verify` to say.
+    pub stamps: Vec<(Stamp, Token)>,
 }
 
 /// Why evidence does not hold.
@@ -72,6 +88,9 @@ pub enum EvidenceError {
     /// Disclosed content is not what the record commits to.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// A time-stamp's token.
+    #[error(transparent)]
+    Timestamp(#[from] TimestampError),
     /// The record has no such field.
     #[error("the record commits to no content {0:?}")]
     NoField(String),
@@ -85,6 +104,16 @@ struct Extra {
     leaf: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     content: Vec<ExtraField>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    timestamps: Vec<ExtraStamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExtraStamp {
+    checkpoint: String,
+    hashes: Vec<String>,
+    token: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,17 +146,30 @@ impl Disclosed {
 impl Evidence {
     /// Evidence for a record, to be written to a file.
     #[must_use]
-    pub fn new(index: u64, hashes: Vec<Hash>, checkpoint: String, leaf: String, disclosed: Vec<Disclosed>) -> Self {
+    pub fn new(
+        index: u64,
+        hashes: Vec<Hash>,
+        checkpoint: String,
+        leaf: String,
+        disclosed: Vec<Disclosed>,
+        stamps: Vec<Stamp>,
+    ) -> Self {
         let content = disclosed.iter().map(|field| ExtraField {
             name: field.name.clone(),
             media: field.media.clone(),
             salt: STANDARD.encode(field.salt),
             bytes: STANDARD.encode(&field.bytes),
         });
-        let extra = Extra { format: FORMAT.into(), leaf: leaf.clone(), content: content.collect() };
+        let timestamps = stamps.iter().map(|stamp| ExtraStamp {
+            checkpoint: stamp.checkpoint.clone(),
+            hashes: stamp.hashes.iter().map(Hash::to_string).collect(),
+            token: STANDARD.encode(&stamp.token),
+        });
+        let (content, timestamps) = (content.collect(), timestamps.collect());
+        let extra = Extra { format: FORMAT.into(), leaf: leaf.clone(), content, timestamps };
         // Texts only: they always serialise.
         let extra = serde_json::to_vec(&extra).unwrap_or_default();
-        Self { proof: ProofFile { extra, index, hashes, checkpoint }, leaf, disclosed }
+        Self { proof: ProofFile { extra, index, hashes, checkpoint }, leaf, disclosed, stamps }
     }
 
     /// Reads a file.
@@ -141,13 +183,19 @@ impl Evidence {
         if extra.format != FORMAT {
             return Err(wrong(&format!("its format is {:?}, this program reads {FORMAT:?}", extra.format)));
         }
+        let decode = |text: &str| STANDARD.decode(text).map_err(|error| wrong(&error));
         let disclosed = extra.content.into_iter().map(|field| {
-            let decode = |text: &str| STANDARD.decode(text).map_err(|error| wrong(&error));
             let salt = decode(&field.salt)?.try_into().map_err(|_| wrong(&"a salt does not have 32 bytes"))?;
             Ok(Disclosed { bytes: decode(&field.bytes)?, name: field.name, media: field.media, salt })
         });
         let disclosed = disclosed.collect::<Result<_, EvidenceError>>()?;
-        Ok(Self { proof, leaf: extra.leaf, disclosed })
+        let stamps = extra.timestamps.into_iter().map(|stamp| {
+            let hashes = stamp.hashes.iter().map(|hash| Hash::parse(hash)).collect::<Option<_>>();
+            let hashes = hashes.ok_or_else(|| wrong(&"a hash of a time-stamp is not one"))?;
+            Ok(Stamp { checkpoint: stamp.checkpoint, hashes, token: decode(&stamp.token)? })
+        });
+        let stamps = stamps.collect::<Result<_, EvidenceError>>()?;
+        Ok(Self { proof, leaf: extra.leaf, disclosed, stamps })
     }
 
     /// Checks that a log which is trusted has this record, and that everything disclosed is what the record commits to.
@@ -166,8 +214,22 @@ impl Evidence {
         let undisclosed = envelope.commitments().filter(|(name, _)| !is_disclosed(name));
         let undisclosed = undisclosed.map(|(name, _)| name.to_owned()).collect();
         let leaf_hash = leaf_hash(self.leaf.as_bytes());
-        let Self { proof, leaf, disclosed } = self;
-        Ok(CheckedEvidence { vouched, index: proof.index, leaf_hash, leaf, disclosed, undisclosed })
+        let Self { proof, leaf, disclosed, stamps } = self;
+        // The checkpoint of the evidence has the quorum; a stamped one only has to be of the same log.
+        let same_log = TrustPolicy::of_log(vouched.log.clone());
+        let stamps = stamps.into_iter().map(|stamp| stamp.check(proof.index, &leaf, &same_log));
+        let stamps = stamps.collect::<Result<_, EvidenceError>>()?;
+        Ok(CheckedEvidence { vouched, index: proof.index, leaf_hash, leaf, disclosed, undisclosed, stamps })
+    }
+}
+
+impl Stamp {
+    /// Checks that the record is in the tree that was stamped, and that the token is of its checkpoint.
+    fn check(self, index: u64, leaf: &str, policy: &TrustPolicy) -> Result<(Self, Token), EvidenceError> {
+        let token = Token::parse(&self.token, self.checkpoint.as_bytes())?;
+        let Self { checkpoint, hashes, .. } = self.clone();
+        ProofFile { extra: Vec::new(), index, hashes, checkpoint }.check(leaf.as_bytes(), policy)?;
+        Ok((self, token))
     }
 }
 
@@ -189,6 +251,14 @@ impl fmt::Display for CheckedEvidence {
         for (name, seconds) in &self.vouched.cosigned {
             let micros = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
             writeln!(f, "✓ seen by {} at {}", escaped(name), Timestamp::from_micros(micros))?;
+        }
+        for (_, token) in &self.stamps {
+            let micros = i64::try_from(token.time).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+            writeln!(
+                f,
+                "· a time-stamp over this record says {}: openssl ts -verify tells whether its authority signed that",
+                Timestamp::from_micros(micros)
+            )?;
         }
         for field in &self.disclosed {
             writeln!(

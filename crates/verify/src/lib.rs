@@ -13,5 +13,5 @@
 mod evidence;
 mod log;
 
-pub use evidence::{CheckedEvidence, Disclosed, Evidence, EvidenceError};
+pub use evidence::{CheckedEvidence, Disclosed, Evidence, EvidenceError, Stamp};
 pub use log::{CheckedLog, EntryCheck, Finding, LogDirectory, LogSource, check_log};

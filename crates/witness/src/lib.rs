@@ -17,13 +17,16 @@
 //! | `cosigner` | [`Cosigner`]: the witness |
 //! | `witnesses` | [`Witnesses`]: those whom this log asks |
 //! | `collect` | [`Collector`]: the loop that takes checkpoints there and back |
+//! | `stamping` | [`Stamping`]: an authority says when a checkpoint was there |
 
 mod collect;
 mod cosigner;
 mod request;
+mod stamping;
 mod witnesses;
 
 pub use collect::Collector;
 pub use cosigner::{Cosigner, CosignerError, Refusal};
 pub use request::AddCheckpoint;
+pub use stamping::{STAMP_TOKEN, STAMPED_CHECKPOINT, STAMPING_PRODUCER, Stamping};
 pub use witnesses::{Ahead, Witnesses};

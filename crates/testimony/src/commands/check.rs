@@ -1,10 +1,11 @@
 //! `testimony check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 use tlog::TrustPolicy;
-use verify::Evidence;
+use verify::{Evidence, Stamp};
 
 use crate::Verdict;
 use crate::terminal::print;
@@ -14,6 +15,9 @@ use crate::trust::{read_key, read_own, read_policy};
 pub(crate) struct Arguments {
     /// The evidence: a .tlog-proof file
     file: PathBuf,
+    /// Write the time-stamps in it and what they are of into this folder, for `openssl ts -verify`
+    #[arg(long, value_name = "DIR")]
+    timestamps: Option<PathBuf>,
     #[command(flatten)]
     trust: Trust,
 }
@@ -36,6 +40,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     match Evidence::parse(&file).and_then(|evidence| evidence.check(&policy)) {
         Ok(checked) => {
             print(&format!("{checked}\nverified\n"))?;
+            if let Some(folder) = &arguments.timestamps {
+                checked.stamps.iter().try_for_each(|(stamp, _)| write_stamp(folder, stamp))?;
+            }
             Ok(Verdict::Good)
         }
         Err(error) => {
@@ -43,6 +50,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
             Ok(Verdict::VerificationFailed)
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the files are the caller's own, not the log's")]
+fn write_stamp(folder: &Path, stamp: &Stamp) -> anyhow::Result<()> {
+    let (message, token) = (folder.join("checkpoint"), folder.join("checkpoint.tst"));
+    let written = std::fs::create_dir_all(folder).and_then(|()| {
+        std::fs::write(&message, &stamp.checkpoint)?;
+        std::fs::write(&token, &stamp.token)
+    });
+    written.with_context(|| format!("could not write into {}", folder.display()))?;
+    let (message, token) = (message.display(), token.display());
+    print(&format!("\nopenssl ts -verify -data {message} -token_in -in {token} -CAfile ROOTS.pem\n"))
 }
 
 impl Trust {

@@ -121,7 +121,8 @@ pub(crate) struct Running {
     /// The public key under which this server cosigns the checkpoints of other logs.
     witness_key: Option<String>,
     collector: Option<tokio::task::JoinHandle<Ahead>>,
-    disk_alarm: tokio::task::JoinHandle<()>,
+    /// What records on its own account, until the log is closed.
+    background: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Running {
@@ -147,10 +148,11 @@ impl Running {
         let witness_key = cosigner.as_ref().map(|cosigner| cosigner.key().to_string());
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
         let settings = gateway_settings(&config, key.name());
+        let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
         let system = Source { producer: "system".into(), ..settings.source.clone() };
         let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
         let gateway = start_gateway(&world, &config, &ledger, &identity, upstream, settings, &open_calls).await?;
-        let router = Api::new(log, engine.clone(), Some(ledger.clone()), key, BUILD, cosigner).router();
+        let router = Api::new(log.clone(), engine.clone(), Some(ledger.clone()), key, BUILD, cosigner).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
         let stop = watch::Sender::new(false);
         let stopped = || {
@@ -171,7 +173,8 @@ impl Running {
             )),
             tokio::spawn(serve(models_listener, model_lanes(&gateway)?, hosts, models_limits, stopped())),
         ];
-        let disk_alarm = tokio::spawn(disk_alarm.watch(ledger.clone()));
+        let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
+        background.extend(stamping.map(|(stamping, every)| tokio::spawn(stamping.run(ledger.clone(), every))));
         Ok(Self {
             api: api_address,
             models: models_address,
@@ -183,7 +186,7 @@ impl Running {
             stop,
             listeners,
             witness_key,
-            disk_alarm,
+            background,
             collector: collector.map(|collector| tokio::spawn(collector.run())),
         })
     }
@@ -228,7 +231,7 @@ impl Running {
     /// Lets calls under way end, then closes everything in order: what came in last goes out last.
     pub(crate) fn stop(self, runtime: &tokio::runtime::Runtime) {
         self.stop.send_replace(true);
-        self.disk_alarm.abort();
+        self.background.iter().for_each(tokio::task::JoinHandle::abort);
         let grace = Duration::from_secs(self.config.limits.stop_grace_s);
         runtime.block_on(async {
             self.gateway.stop(grace).await;

@@ -37,7 +37,7 @@ fn evidence(disclose: &[&str]) -> Evidence {
     let after = frontier.push_entry(b"after it");
     let checkpoint = Checkpoint { origin: "audit.example/edge-7".into(), size: 3, root: frontier.root() }.sign(&key());
     let disclosed = disclose.iter().map(|name| Disclosed::of(&content, name).unwrap()).collect();
-    Evidence::new(1, vec![before, after], checkpoint, String::from_utf8(leaf).unwrap(), disclosed)
+    Evidence::new(1, vec![before, after], checkpoint, String::from_utf8(leaf).unwrap(), disclosed, Vec::new())
 }
 
 #[test]
@@ -97,4 +97,21 @@ fn what_is_no_evidence_says_why() {
     for file in [plain, other] {
         assert!(matches!(Evidence::parse(file.to_string().as_bytes()), Err(EvidenceError::Extra(_))));
     }
+}
+
+#[test]
+fn a_time_stamp_of_something_else_is_refused() {
+    const MESSAGE: &[u8] = include_bytes!("../../../tlog/src/timestamp/testdata/message");
+    const RESPONSE: &[u8] = include_bytes!("../../../tlog/src/timestamp/testdata/response.tsr");
+    let token = tlog::timestamp_response(RESPONSE, MESSAGE, 0x6cf8_7e17_d93f_6360).unwrap().der;
+    let stamped = |checkpoint: String| {
+        let mut evidence = evidence(&[]);
+        let hashes = evidence.proof.hashes.clone();
+        evidence.stamps = vec![Stamp { checkpoint, hashes, token: token.clone() }];
+        evidence.check(&trust()).unwrap_err()
+    };
+    assert_eq!(stamped(evidence(&[]).proof.checkpoint), EvidenceError::Timestamp(TimestampError::OtherMessage));
+    // What the token is of is no checkpoint of this log.
+    let other = String::from_utf8(MESSAGE.to_vec()).unwrap();
+    assert!(matches!(stamped(other), EvidenceError::Proof(ProofFileError::Policy(_))));
 }
