@@ -12,7 +12,7 @@ import time
 import pytest
 import rig
 
-COUNT = rig.setting("CORRUPTIONS", 700)
+COUNT = rig.setting("CORRUPTIONS", 5_000)
 ONLY = rig.setting("CORRUPTION", -1)
 HANGS_AFTER = 10
 WORKERS = 2

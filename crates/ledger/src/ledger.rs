@@ -454,4 +454,6 @@ fn spawn_follower<F: Future<Output = ()>>(
 }
 
 #[cfg(test)]
+mod power_tests;
+#[cfg(test)]
 mod tests;

@@ -201,8 +201,9 @@ impl Segment<'_> {
 fn read_published(disk: &dyn Disk, data: &Path, key: &VerifierKey) -> Result<Option<u64>, Damage> {
     let file = checkpoint_path(data);
     match disk.read(&file) {
-        // An empty file is what a loss of power may leave of a name whose bytes were not yet written.
-        Ok(bytes) if bytes.is_empty() => Ok(None),
+        // The checkpoint is not synced: it is written anew. A loss of power may leave its name without its bytes, or
+        // with blocks of zeros in their place.
+        Ok(bytes) if bytes.is_empty() || bytes.chunks(512).any(|block| block.iter().all(|byte| *byte == 0)) => Ok(None),
         Ok(bytes) => Checkpoint::verify(&bytes, key)
             .map(|checkpoint| Some(checkpoint.size))
             .map_err(|error| Damage::Bytes { file, offset: 0, what: error.to_string() }),

@@ -180,7 +180,8 @@ impl Wal {
             }
             Err(error) if is_full(&error) => {
                 tracing::warn!(%error, "could not begin a new segment of the write-ahead log; the present one grows on");
-                self.disk.remove(&segment_path(&self.dir, tally.size()))
+                self.disk.remove(&segment_path(&self.dir, tally.size()))?;
+                self.disk.sync_names(&self.dir)
             }
             Err(error) => Err(error),
         }
@@ -192,8 +193,12 @@ impl Wal {
         self.segments.get(1).or(self.segments.first()).copied().unwrap_or(0)
     }
 
-    /// Removes every segment whose records all followers have made durable elsewhere.
-    pub(crate) fn release(&mut self, held_from: u64) {
+    /// Removes every segment whose records all followers have made durable elsewhere, one after the other: if a loss of power
+    /// brought back an older one alone, the gap after it could not be told from a segment that was lost.
+    ///
+    /// # Errors
+    /// When the device fails to say that one is gone.
+    pub(crate) fn release(&mut self, held_from: u64) -> io::Result<()> {
         while let [first, next, ..] = self.segments.as_slice() {
             if *next > held_from {
                 break;
@@ -202,8 +207,10 @@ impl Wal {
                 tracing::warn!(%error, first, "could not remove a segment of the write-ahead log");
                 break;
             }
+            self.disk.sync_names(&self.dir)?;
             self.segments.remove(0);
         }
+        Ok(())
     }
 }
 

@@ -111,13 +111,12 @@ impl Writer {
         self.tally = tally;
         self.last_received = received;
         self.is_full.store(false, Ordering::Relaxed);
-        self.wal.release(self.shared.held_from());
-        let rolled = self.wal.roll_when_full(&self.tally);
+        let gone_on = self.wal.release(self.shared.held_from()).and_then(|()| self.wal.roll_when_full(&self.tally));
         self.shared.set_wanted_durable(self.wal.wanted_durable());
         let told = batch.clone();
         self.shared.publish(batch);
         // This batch is durable and is acknowledged; it is the last one.
-        if let Err(cause) = rolled {
+        if let Err(cause) = gone_on {
             self.shared.stop(format!("the device under the log failed: {cause}"));
         }
         Ok(told)

@@ -1,4 +1,4 @@
-//! `kill -9` under load, a hundred times: everything that was acknowledged is there afterwards, every call has an outcome,
+//! `kill -9` under load, three hundred times, thirty times each of ten logs: everything that was acknowledged is there afterwards, every call has an outcome,
 //! every checkpoint that was ever published is a prefix of the tree, and the log verifies.
 //!
 //! The seed is printed; `SEED=… cargo test -p testimony --test crash` repeats a run. `ROUNDS` sets the number of kills.
@@ -25,6 +25,8 @@ use tlog::{Checkpoint, Frontier, Hash};
 use world::{Entropy, SeededEntropy, World};
 
 const WORKERS: usize = 8;
+/// A log that is killed again and again grows, and so does what each start and check has to read.
+const KILLS_OF_ONE_LOG: u64 = 30;
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 struct Process {
@@ -172,27 +174,49 @@ fn tree(data: &Path, sizes: &[u64]) -> (Vec<Hash>, HashMap<u64, Hash>) {
 fn nothing_that_was_acknowledged_is_lost_when_the_process_is_killed() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let rounds = number("ROUNDS").unwrap_or(100);
+    let rounds = number("ROUNDS").unwrap_or(300);
     println!("SEED={seed} ROUNDS={rounds}");
     let dice: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
+    let model = start(&["scripted-model"], "http://");
+    let address = model.said.trim();
+
+    let mut rest = rounds;
+    let mut total = Survived::default();
+    while rest > 0 {
+        let kills = rest.min(KILLS_OF_ONE_LOG);
+        let survived = kill_one_log(dice.as_ref(), address, kills);
+        total.calls += survived.calls;
+        total.checkpoints += survived.checkpoints;
+        total.records += survived.records;
+        rest -= kills;
+    }
+    println!("{rounds} kills: {total:?}");
+    assert!(total.calls as u64 > rounds, "only {} calls were answered", total.calls);
+}
+
+/// What was acknowledged or published, and found again.
+#[derive(Debug, Default)]
+struct Survived {
+    calls: usize,
+    checkpoints: usize,
+    records: usize,
+}
+
+/// Kills the server of a new log so many times and checks the log after each kill and in the end.
+fn kill_one_log(dice: &dyn Entropy, model: &str, kills: u64) -> Survived {
     let directory = tempfile::tempdir().unwrap();
     let data: PathBuf = directory.path().join("data");
-    let model = start(&["scripted-model"], "http://");
-    let model = (model.said.trim().to_owned(), model);
-
     let (mut acknowledged, mut checkpoints) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let server = serve(&data, &model.0);
+    for round in 0..kills {
+        let server = serve(&data, model);
         let after = Duration::from_millis(20 + u64::from(dice.bytes::<1>()[0]));
         let (told, checkpoint) = load_and_kill(server, after, acknowledged.len());
         checkpoints.extend(checkpoint.filter(|checkpoint| checkpoint.size > 0));
-        let server = serve(&data, &model.0);
+        let server = serve(&data, model);
         let api = address(&server.said, "search     http://");
         check_round(&api, &told, round);
         acknowledged.extend(told);
     }
-    assert!(acknowledged.len() as u64 > rounds, "only {} calls were answered", acknowledged.len());
-
     let sizes: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.size).collect();
     let (hashes, roots) = tree(&data, &sizes);
     for told in &acknowledged {
@@ -208,12 +232,7 @@ fn nothing_that_was_acknowledged_is_lost_when_the_process_is_killed() {
     let verified =
         Command::new(env!("CARGO_BIN_EXE_testimony")).arg("verify").arg("--data").arg(&data).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
-    println!(
-        "{rounds} kills, {} calls acknowledged, {} checkpoints, {} records",
-        acknowledged.len(),
-        checkpoints.len(),
-        hashes.len()
-    );
+    Survived { calls: acknowledged.len(), checkpoints: checkpoints.len(), records: hashes.len() }
 }
 
 fn check_round(api: &str, told: &[Acknowledged], round: u64) {

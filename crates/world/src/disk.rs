@@ -25,8 +25,10 @@ pub trait Disk: Send + Sync + 'static {
     fn replace_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// [`Disk::replace_durably`] for a file that only its owner may read.
     fn replace_secret(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
-    /// Removes a file; one that is not there is no error.
+    /// Removes a file; one that is not there is no error. After a loss of power it may be back, until its directory is synced.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable, and that others are gone.
+    fn sync_names(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything durable that was written to the file system that holds `dir`.
     fn sync_everything(&self, dir: &Path) -> io::Result<()>;
     /// How many bytes an unprivileged process may still write there.
@@ -180,6 +182,10 @@ impl Disk for RealDisk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
+    }
+
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        Self::sync_dir(dir)
     }
 
     fn sync_everything(&self, dir: &Path) -> io::Result<()> {

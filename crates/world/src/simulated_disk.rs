@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{AppendFile, DirectoryLock, Disk, LockError};
+use crate::{AppendFile, DirectoryLock, Disk, Entropy, LockError};
 
 /// An operation that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +18,71 @@ pub enum Fault {
     Replace,
 }
 
+/// One name: the bytes under it, and those that a loss of power may leave under it.
 #[derive(Debug, Default, Clone)]
 struct Bytes {
     now: Vec<u8>,
-    /// What a loss of power leaves of it.
-    synced: Vec<u8>,
+    is_removed: bool,
+    /// What has been synced, and under this name; none while the name itself may be lost.
+    durable: Option<Vec<u8>>,
+    /// What stood under this name since, before it was replaced or removed.
+    since: Vec<Vec<u8>>,
+}
+
+impl Bytes {
+    fn sync(&mut self) {
+        self.durable = (!self.is_removed).then(|| self.now.clone());
+        self.since.clear();
+    }
+
+    /// What one loss of power leaves.
+    fn after_power_loss(&self, dice: &dyn Entropy) -> Option<Vec<u8>> {
+        let is_appended = self.since.is_empty() && !self.is_removed;
+        if let Some(durable) = self.durable.as_ref().filter(|durable| is_appended && self.now.starts_with(durable)) {
+            return Some(torn(&self.now, durable.len(), dice));
+        }
+        let versions = self.since.iter().map(Some).chain([(!self.is_removed).then_some(&self.now)]);
+        let versions: Vec<_> = [self.durable.as_ref()].into_iter().chain(versions).collect();
+        let nth = pick(versions.len(), dice);
+        let version = versions.get(nth).copied().flatten()?;
+        // A name may be on the device before the bytes that it was given to.
+        let is_whole = nth == 0 || pick(2, dice) == 0;
+        let left = if is_whole { version.clone() } else { torn(version, 0, dice) };
+        // It was written at once: its length comes with its pages.
+        let is_cut = left.len() < version.len();
+        Some(if is_cut { left.get(..left.len() / PAGE * PAGE).unwrap_or_default().to_vec() } else { left })
+    }
+}
+
+/// What the system writes at once.
+const PAGE: usize = 4_096;
+
+/// A number below `end`.
+fn pick(end: usize, dice: &dyn Entropy) -> usize {
+    usize::try_from(u64::from_be_bytes(dice.bytes()) % (end.max(1) as u64)).unwrap_or(0)
+}
+
+/// Bytes of which everything from `synced` on may be missing: cut off anywhere, or with blocks of zeros where others were
+/// written first.
+fn torn(bytes: &[u8], synced: usize, dice: &dyn Entropy) -> Vec<u8> {
+    let block = [512, PAGE].get(pick(2, dice)).copied().unwrap_or(PAGE);
+    let mut left = bytes.to_vec();
+    match pick(4, dice) {
+        0 => left.truncate(synced),
+        1 => left.truncate(synced + pick(bytes.len() - synced + 1, dice)),
+        2 => {}
+        _ => {
+            let mut start = synced;
+            while start < left.len() {
+                let end = (start / block * block + block).min(left.len());
+                if pick(2, dice) == 0 {
+                    left.get_mut(start..end).unwrap_or_default().fill(0);
+                }
+                start = end;
+            }
+        }
+    }
+    left
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +93,7 @@ struct State {
     used_percent: u8,
 }
 
-/// A disk in memory. Clones are the same disk. Names are durable at once; bytes only after a sync.
+/// A disk in memory. Clones are the same disk. A name is durable when its directory was synced, bytes when their file was.
 #[derive(Debug, Clone, Default)]
 pub struct SimulatedDisk(Arc<Mutex<State>>);
 
@@ -64,16 +124,33 @@ impl SimulatedDisk {
 
     /// Every file goes back to what was last synced.
     pub fn lose_power(&self) {
-        for file in self.state().files.values_mut() {
-            file.now.clone_from(&file.synced);
+        self.state().files.retain(|_, file| {
+            file.now = file.durable.clone().unwrap_or_default();
+            file.is_removed = false;
+            file.since.clear();
+            file.durable.is_some()
+        });
+    }
+
+    /// What a loss of power at this moment might leave, as another disk: of everything that was not synced, each file and
+    /// name by itself is kept, lost, cut, or kept in parts.
+    #[must_use]
+    pub fn after_power_loss(&self, dice: &dyn Entropy) -> Self {
+        let left = Self::default();
+        for (path, file) in &self.state().files {
+            if let Some(now) = file.after_power_loss(dice) {
+                let durable = Some(now.clone());
+                left.state().files.insert(path.clone(), Bytes { now, durable, ..Bytes::default() });
+            }
         }
+        left
     }
 
     /// Changes a file's bytes behind everybody's back.
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         if let Some(file) = self.state().files.get_mut(path) {
             change(&mut file.now);
-            file.synced.clone_from(&file.now);
+            file.sync();
         }
     }
 
@@ -101,7 +178,7 @@ impl AppendFile for SimulatedFile {
         self.disk.failing(Fault::Sync, io::ErrorKind::Other)?;
         let mut state = self.disk.state();
         let file = state.files.entry(self.path.clone()).or_default();
-        file.synced.clone_from(&file.now);
+        file.sync();
         Ok(())
     }
 
@@ -113,7 +190,7 @@ impl AppendFile for SimulatedFile {
         let mut state = self.disk.state();
         let file = state.files.entry(self.path.clone()).or_default();
         file.now.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-        file.synced.clone_from(&file.now);
+        file.sync();
         Ok(())
     }
 }
@@ -124,7 +201,9 @@ impl Disk for SimulatedDisk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.state().files.get(path).map(|file| file.now.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let state = self.state();
+        let file = state.files.get(path).filter(|file| !file.is_removed);
+        file.map(|file| file.now.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn length(&self, path: &Path) -> io::Result<u64> {
@@ -135,15 +214,16 @@ impl Disk for SimulatedDisk {
         let names: BTreeSet<String> = self
             .state()
             .files
-            .keys()
-            .filter_map(|path| path.strip_prefix(dir).ok()?.components().next())
+            .iter()
+            .filter_map(|(path, file)| (!file.is_removed).then_some(path)?.strip_prefix(dir).ok()?.components().next())
             .map(|name| name.as_os_str().to_string_lossy().into_owned())
             .collect();
         Ok(names.into_iter().collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        self.state().files.insert(path.to_owned(), Bytes::default());
+        self.state().files.insert(path.to_owned(), Bytes { durable: Some(Vec::new()), ..Bytes::default() });
+        self.sync_names(path.parent().unwrap_or(Path::new("")))?;
         self.open_append(path)
     }
 
@@ -153,7 +233,14 @@ impl Disk for SimulatedDisk {
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.failing(Fault::Replace, io::ErrorKind::StorageFull)?;
-        self.state().files.entry(path.to_owned()).or_default().now = bytes.to_vec();
+        let mut state = self.state();
+        let is_there = state.files.contains_key(path);
+        let file = state.files.entry(path.to_owned()).or_default();
+        let before = std::mem::replace(&mut file.now, bytes.to_vec());
+        if is_there && !file.is_removed && file.durable.as_ref() != Some(&before) {
+            file.since.push(before);
+        }
+        file.is_removed = false;
         Ok(())
     }
 
@@ -167,15 +254,27 @@ impl Disk for SimulatedDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.state().files.remove(path);
+        if let Some(file) = self.state().files.get_mut(path) {
+            let before = std::mem::take(&mut file.now);
+            if !file.is_removed && file.durable.as_ref() != Some(&before) {
+                file.since.push(before);
+            }
+            file.is_removed = true;
+        }
+        Ok(())
+    }
+
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        self.state().files.retain(|path, file| !file.is_removed || path.parent() != Some(dir));
         Ok(())
     }
 
     fn sync_everything(&self, _dir: &Path) -> io::Result<()> {
         self.failing(Fault::Sync, io::ErrorKind::Other)?;
-        for file in self.state().files.values_mut() {
-            file.synced.clone_from(&file.now);
-        }
+        self.state().files.retain(|_, file| {
+            file.sync();
+            !file.is_removed
+        });
         Ok(())
     }
 
