@@ -21,7 +21,7 @@ e2e:
 # damage, failing system calls, full disks, power cuts; what CI runs
 faults:
     cargo build --workspace
-    E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 300 tests/faults
+    E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 1500 tests/faults
 
 # the same and kill -9, in the numbers of a release
 torture:
