@@ -29,7 +29,7 @@ torture:
     TESTIMONY_CORRUPTIONS=200000 TESTIMONY_STRACE_POINTS=0 TESTIMONY_STRACE_SEALING_POINTS=0 TESTIMONY_FULL_DISK_SECONDS=600 TESTIMONY_POWER_CUTS=500 \
     E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 0 tests/faults
     ROUNDS=10000 cargo test --workspace --test crash -- --nocapture
-    POWER_LOSSES=10000000 cargo test --release --workspace --lib -- power_tests --nocapture
+    POWER_LOSSES=10000000 cargo test --release --workspace --lib -- tests::power --nocapture
 
 # foreign programs check a log of 70,000 records
 interop:

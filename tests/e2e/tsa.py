@@ -18,30 +18,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 REQUEST_BYTES_MAX = 1 << 16
 
-CONFIGURATION = """\
-[tsa]
-serial = serial
-default_policy = 1.2.3.4
-digests = sha256
-signer_digest = sha256
-accuracy = secs:1
-[req]
-distinguished_name = name
-prompt = no
-[name]
-CN = replaced by -subj
-[ca]
-basicConstraints = critical,CA:true
-keyUsage = critical,keyCertSign,cRLSign
-subjectKeyIdentifier = hash
-[leaf]
-basicConstraints = critical,CA:false
-keyUsage = critical,digitalSignature
-extendedKeyUsage = critical,timeStamping
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
-"""
-
+CONFIGURATION = pathlib.Path(__file__).resolve().parents[2] / "crates/tlog/src/timestamp/testdata/authority.cnf"
 NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes".split()
 
 
@@ -58,7 +35,7 @@ def make_material(directory):
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / "tsa.pem").exists():
         return
-    (directory / "openssl.cnf").write_text(CONFIGURATION)
+    (directory / "openssl.cnf").write_bytes(CONFIGURATION.read_bytes())
     (directory / "serial").write_text("01\n")
     request = ["req", "-config", "openssl.cnf", *NEW_KEY]
     openssl(directory, *request, "-x509", "-days", "3650", "-extensions", "ca", "-subj", "/CN=root for tests",

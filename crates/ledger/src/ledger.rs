@@ -454,6 +454,4 @@ fn spawn_follower<F: Future<Output = ()>>(
 }
 
 #[cfg(test)]
-mod power_tests;
-#[cfg(test)]
 mod tests;

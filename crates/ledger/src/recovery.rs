@@ -201,15 +201,19 @@ impl Segment<'_> {
 fn read_published(disk: &dyn Disk, data: &Path, key: &VerifierKey) -> Result<Option<u64>, Damage> {
     let file = checkpoint_path(data);
     match disk.read(&file) {
-        // The checkpoint is not synced: it is written anew. A loss of power may leave its name without its bytes, or
-        // with blocks of zeros in their place.
-        Ok(bytes) if bytes.is_empty() || bytes.chunks(512).any(|block| block.iter().all(|byte| *byte == 0)) => Ok(None),
+        // The checkpoint is not synced, and is written anew.
+        Ok(bytes) if is_lost_with_power(&bytes) => Ok(None),
         Ok(bytes) => Checkpoint::verify(&bytes, key)
             .map(|checkpoint| Some(checkpoint.size))
             .map_err(|error| Damage::Bytes { file, offset: 0, what: error.to_string() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Damage::Io(file, error)),
     }
+}
+
+/// A loss of power may leave a name without its bytes, or with blocks of zeros in their place.
+fn is_lost_with_power(bytes: &[u8]) -> bool {
+    bytes.is_empty() || bytes.chunks(512).any(|block| block.iter().all(|byte| *byte == 0))
 }
 
 /// The inside may be ahead of the outside, never behind it.

@@ -23,6 +23,12 @@ impl Timestamp {
         Self(micros.clamp(MICROS_MIN, MICROS_MAX))
     }
 
+    /// A moment from POSIX seconds, as [`Timestamp::from_micros`].
+    #[must_use]
+    pub fn from_posix_seconds(seconds: u64) -> Self {
+        Self::from_micros(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000))
+    }
+
     /// Microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {

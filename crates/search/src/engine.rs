@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use datafusion::logical_expr::Expr;
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::prelude::{DataFrame, col, lit};
 use futures_util::StreamExt as _;
@@ -296,9 +297,7 @@ impl Engine {
     pub fn story(&self, id: String, limits: Limits) -> Running<Vec<serde_json::Value>> {
         let engine = self.clone();
         self.run(limits, async move {
-            let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
-            let wanted = col("call_id").eq(lit(id.clone())).or(col("id").eq(lit(id)));
-            let frame = session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?;
+            let frame = engine.whole(col("call_id").eq(lit(id.clone())).or(col("id").eq(lit(id)))).await?;
             let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
             story::write(&collect(frame.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await?)
         })
@@ -311,12 +310,10 @@ impl Engine {
     pub fn stored(&self, id: String, limits: Limits) -> Running<Option<StoredRecord>> {
         let engine = self.clone();
         self.run(limits, async move {
-            let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
-            let frame = session.table("records").await.map_err(invalid)?;
             // No identifier is a number: it is a UUID.
             let wanted =
                 id.parse::<u64>().map_or_else(|_| col("id").eq(lit(&id)), |index| col("log_index").eq(lit(index)));
-            let frame = frame.filter(wanted).map_err(invalid)?;
+            let frame = engine.whole(wanted).await?;
             let answer = collect(frame.limit(0, Some(1)).map_err(invalid)?, limits).await?;
             Ok(answer.batches.iter().flat_map(StoredRecord::all).next())
         })
@@ -329,17 +326,21 @@ impl Engine {
     pub fn stored_after(&self, index: u64, producer: &'static str, limits: Limits) -> Running<Vec<StoredRecord>> {
         let engine = self.clone();
         self.run(limits, async move {
-            let session = engine.0.sessions.session(RecordsTable::whole(engine.snapshot()?))?;
-            let wanted = col("producer").eq(lit(producer)).and(col("log_index").gt(lit(index)));
-            let frame = session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?;
+            let frame = engine.whole(col("producer").eq(lit(producer)).and(col("log_index").gt(lit(index)))).await?;
             let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
             let answer = collect(frame.limit(0, Some(limits.rows_max)).map_err(invalid)?, limits).await?;
             Ok(answer.batches.iter().flat_map(StoredRecord::all).collect())
         })
     }
 
+    /// The records for which something holds, with all content.
+    async fn whole(&self, wanted: Expr) -> Result<DataFrame, EngineError> {
+        let session = self.0.sessions.session(RecordsTable::whole(self.snapshot()?))?;
+        Ok(session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?)
+    }
+
     /// Compiles a search's query and time bounds as of now.
-    pub(crate) fn filter(&self, search: &Search) -> Result<datafusion::logical_expr::Expr, EngineError> {
+    pub(crate) fn filter(&self, search: &Search) -> Result<Expr, EngineError> {
         let now = Timestamp::from_micros(self.0.world.clock.now_micros());
         let bounds = [("since", &search.since), ("until", &search.until)];
         let mut filter = compile(&search.query, &parse(&search.query)?, now)?;

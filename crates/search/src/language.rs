@@ -14,6 +14,7 @@ mod parse;
 use std::fmt;
 
 pub(crate) use compile::compile;
+pub use compile::span_micros;
 pub(crate) use parse::parse;
 
 /// Where in a query something is: byte offsets.

@@ -41,7 +41,7 @@ pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
 pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, Running, SealAt, Search};
-pub use language::{QueryError, Span};
+pub use language::{QueryError, Span, span_micros};
 pub use sql::SqlError;
 pub use stored::StoredRecord;
 pub use tail::{Tail, TailRow};

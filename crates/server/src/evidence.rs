@@ -56,10 +56,9 @@ fn make(
     let content = if disclose.is_empty() { None } else { stored.content(&envelope).map_err(broken)? };
     let disclosed = disclose.iter().map(|name| disclosed(&envelope, content.as_ref(), content_name(name)));
     let disclosed = disclosed.collect::<Result<_, _>>()?;
-    let mut covering = None;
-    for stamp in stamps.iter().filter(|stamp| stamp.index < size) {
-        covering = covering.or(stamp_over(log, index, stamp, size)?);
-    }
+    let published = stamps.iter().filter(|stamp| stamp.index < size);
+    let covering =
+        published.map(|stamp| stamp_over(log, index, stamp, size)).find_map(Result::transpose).transpose()?;
     Ok(Evidence::new(index, hashes, note, leaf, disclosed, covering.into_iter().collect()))
 }
 

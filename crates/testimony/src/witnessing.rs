@@ -1,4 +1,4 @@
-//! Setting up both sides of witnessing from the configuration.
+//! Setting up both sides of witnessing, and the stamping of checkpoints, from the configuration.
 
 use std::time::Duration;
 
@@ -11,8 +11,6 @@ use world::World;
 
 use crate::config::{Config, ConfigError, Timestamping};
 use crate::trust::read_policy;
-
-const MAX_PERIOD_S: u64 = 366 * 86_400;
 
 /// Whom to ask and how many must answer.
 pub(crate) struct Asking {
@@ -73,20 +71,14 @@ pub(crate) fn stamping(
     Ok(Some((stamping, period(every)?)))
 }
 
-/// Reads how long as people write it: `90s`, `10m`, `1h`, `1d`.
+const PERIOD_MIN: Duration = Duration::from_secs(1);
+const PERIOD_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// Reads how long as the query language writes it, without its weeks: `90s`, `10m`, `1h`, `1d`.
 fn period(text: &str) -> Result<Duration, ConfigError> {
-    let seconds = text.char_indices().next_back().and_then(|(at, unit)| {
-        let unit = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        text.get(..at)?.parse::<u64>().ok()?.checked_mul(unit)
-    });
-    let seconds = seconds.filter(|seconds| (1..=MAX_PERIOD_S).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| ConfigError::Value {
+    let micros = search::span_micros(text).filter(|_| !text.ends_with('w')).and_then(|micros| micros.try_into().ok());
+    let period = micros.map(Duration::from_micros).filter(|period| (PERIOD_MIN..=PERIOD_MAX).contains(period));
+    period.ok_or_else(|| ConfigError::Value {
         place: "timestamping.every".into(),
         what: format!("{text:?} is not a time such as 90s, 10m, 1h or 1d, of at most a year"),
     })

@@ -70,7 +70,7 @@ pub struct CheckedEvidence {
     pub undisclosed: Vec<String>,
     /// Checkpoints with the record, each with a token that is of it: whether an authority signed the token is for
     /// `openssl ts -verify` to say.
-    pub stamps: Vec<(Stamp, Token)>,
+    pub stamps: Vec<(String, Token)>,
 }
 
 /// Why evidence does not hold.
@@ -225,11 +225,11 @@ impl Evidence {
 
 impl Stamp {
     /// Checks that the record is in the tree that was stamped, and that the token is of its checkpoint.
-    fn check(self, index: u64, leaf: &str, policy: &TrustPolicy) -> Result<(Self, Token), EvidenceError> {
+    fn check(self, index: u64, leaf: &str, policy: &TrustPolicy) -> Result<(String, Token), EvidenceError> {
         let token = Token::parse(&self.token, self.checkpoint.as_bytes())?;
-        let Self { checkpoint, hashes, .. } = self.clone();
-        ProofFile { extra: Vec::new(), index, hashes, checkpoint }.check(leaf.as_bytes(), policy)?;
-        Ok((self, token))
+        let proof = ProofFile { extra: Vec::new(), index, hashes: self.hashes, checkpoint: self.checkpoint };
+        proof.check(leaf.as_bytes(), policy)?;
+        Ok((proof.checkpoint, token))
     }
 }
 
@@ -249,15 +249,13 @@ impl fmt::Display for CheckedEvidence {
             self.index, checkpoint.size, checkpoint.origin, self.vouched.log
         )?;
         for (name, seconds) in &self.vouched.cosigned {
-            let micros = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-            writeln!(f, "✓ seen by {} at {}", escaped(name), Timestamp::from_micros(micros))?;
+            writeln!(f, "✓ seen by {} at {}", escaped(name), Timestamp::from_posix_seconds(*seconds))?;
         }
         for (_, token) in &self.stamps {
-            let micros = i64::try_from(token.time).unwrap_or(i64::MAX).saturating_mul(1_000_000);
             writeln!(
                 f,
                 "· a time-stamp over this record says {}: openssl ts -verify tells whether its authority signed that",
-                Timestamp::from_micros(micros)
+                Timestamp::from_posix_seconds(token.time)
             )?;
         }
         for field in &self.disclosed {

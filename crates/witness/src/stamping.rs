@@ -95,10 +95,8 @@ impl Stamping {
         let time = Timestamp::from_micros(self.world.clock.now_micros());
         let id = uuid_v7(time, &self.world.entropy.bytes());
         let mut draft = Draft::new(id, time, Kind::Control, self.source.clone());
-        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let stated = Timestamp::from_micros(number(token.time).saturating_mul(1_000_000));
-        draft.attributes.set("testimony.timestamp.size", number(size));
-        draft.attributes.set("testimony.timestamp.time", stated.to_string());
+        draft.attributes.set("testimony.timestamp.size", i64::try_from(size).unwrap_or(i64::MAX));
+        draft.attributes.set("testimony.timestamp.time", Timestamp::from_posix_seconds(token.time).to_string());
         draft.attributes.set("testimony.timestamp.authority", record::without_credentials(&self.url).to_string());
         let field = |name: &str, media: &str, bytes| Field { name: name.into(), media: media.into(), bytes };
         draft.content = vec![

@@ -18,31 +18,42 @@ pub enum Fault {
     Replace,
 }
 
-/// One name: the bytes under it, and those that a loss of power may leave under it.
+/// One name: the bytes under it, and those that a loss of power may leave under it. No bytes: there is no such file.
 #[derive(Debug, Default, Clone)]
 struct Bytes {
-    now: Vec<u8>,
-    is_removed: bool,
-    /// What has been synced, and under this name; none while the name itself may be lost.
+    now: Option<Vec<u8>>,
+    /// What has been synced, and under this name.
     durable: Option<Vec<u8>>,
     /// What stood under this name since, before it was replaced or removed.
     since: Vec<Vec<u8>>,
 }
 
 impl Bytes {
+    fn durable(bytes: Vec<u8>) -> Self {
+        Self { now: Some(bytes.clone()), durable: Some(bytes), since: Vec::new() }
+    }
+
     fn sync(&mut self) {
-        self.durable = (!self.is_removed).then(|| self.now.clone());
+        self.durable.clone_from(&self.now);
         self.since.clear();
+    }
+
+    /// Replaces or removes what stands under this name.
+    fn put(&mut self, now: Option<Vec<u8>>) {
+        let before = std::mem::replace(&mut self.now, now);
+        self.since.extend(before.filter(|before| self.durable.as_ref() != Some(before)));
     }
 
     /// What one loss of power leaves.
     fn after_power_loss(&self, dice: &dyn Entropy) -> Option<Vec<u8>> {
-        let is_appended = self.since.is_empty() && !self.is_removed;
-        if let Some(durable) = self.durable.as_ref().filter(|durable| is_appended && self.now.starts_with(durable)) {
-            return Some(torn(&self.now, durable.len(), dice));
+        if let (Some(now), Some(durable), true) = (&self.now, &self.durable, self.since.is_empty())
+            && now.starts_with(durable)
+        {
+            return Some(torn(now, durable.len(), dice));
         }
-        let versions = self.since.iter().map(Some).chain([(!self.is_removed).then_some(&self.now)]);
-        let versions: Vec<_> = [self.durable.as_ref()].into_iter().chain(versions).collect();
+        let versions =
+            [self.durable.as_ref()].into_iter().chain(self.since.iter().map(Some)).chain([self.now.as_ref()]);
+        let versions: Vec<_> = versions.collect();
         let nth = pick(versions.len(), dice);
         let version = versions.get(nth).copied().flatten()?;
         // A name may be on the device before the bytes that it was given to.
@@ -125,8 +136,7 @@ impl SimulatedDisk {
     /// Every file goes back to what was last synced.
     pub fn lose_power(&self) {
         self.state().files.retain(|_, file| {
-            file.now = file.durable.clone().unwrap_or_default();
-            file.is_removed = false;
+            file.now.clone_from(&file.durable);
             file.since.clear();
             file.durable.is_some()
         });
@@ -139,8 +149,7 @@ impl SimulatedDisk {
         let left = Self::default();
         for (path, file) in &self.state().files {
             if let Some(now) = file.after_power_loss(dice) {
-                let durable = Some(now.clone());
-                left.state().files.insert(path.clone(), Bytes { now, durable, ..Bytes::default() });
+                left.state().files.insert(path.clone(), Bytes::durable(now));
             }
         }
         left
@@ -149,7 +158,7 @@ impl SimulatedDisk {
     /// Changes a file's bytes behind everybody's back.
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         if let Some(file) = self.state().files.get_mut(path) {
-            change(&mut file.now);
+            change(file.now.get_or_insert_default());
             file.sync();
         }
     }
@@ -170,7 +179,7 @@ impl AppendFile for SimulatedFile {
         let written = if full.is_err() { bytes.len() / 2 } else { bytes.len() };
         let mut state = self.disk.state();
         let file = state.files.entry(self.path.clone()).or_default();
-        file.now.extend(bytes.iter().take(written));
+        file.now.get_or_insert_default().extend(bytes.iter().take(written));
         full
     }
 
@@ -189,7 +198,7 @@ impl AppendFile for SimulatedFile {
     fn cut(&mut self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         let file = state.files.entry(self.path.clone()).or_default();
-        file.now.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        file.now.get_or_insert_default().truncate(usize::try_from(length).unwrap_or(usize::MAX));
         file.sync();
         Ok(())
     }
@@ -201,9 +210,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let state = self.state();
-        let file = state.files.get(path).filter(|file| !file.is_removed);
-        file.map(|file| file.now.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.state().files.get(path).and_then(|file| file.now.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn length(&self, path: &Path) -> io::Result<u64> {
@@ -215,14 +222,15 @@ impl Disk for SimulatedDisk {
             .state()
             .files
             .iter()
-            .filter_map(|(path, file)| (!file.is_removed).then_some(path)?.strip_prefix(dir).ok()?.components().next())
+            .filter(|(_, file)| file.now.is_some())
+            .filter_map(|(path, _)| path.strip_prefix(dir).ok()?.components().next())
             .map(|name| name.as_os_str().to_string_lossy().into_owned())
             .collect();
         Ok(names.into_iter().collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        self.state().files.insert(path.to_owned(), Bytes { durable: Some(Vec::new()), ..Bytes::default() });
+        self.state().files.insert(path.to_owned(), Bytes::durable(Vec::new()));
         self.sync_names(path.parent().unwrap_or(Path::new("")))?;
         self.open_append(path)
     }
@@ -233,14 +241,7 @@ impl Disk for SimulatedDisk {
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.failing(Fault::Replace, io::ErrorKind::StorageFull)?;
-        let mut state = self.state();
-        let is_there = state.files.contains_key(path);
-        let file = state.files.entry(path.to_owned()).or_default();
-        let before = std::mem::replace(&mut file.now, bytes.to_vec());
-        if is_there && !file.is_removed && file.durable.as_ref() != Some(&before) {
-            file.since.push(before);
-        }
-        file.is_removed = false;
+        self.state().files.entry(path.to_owned()).or_default().put(Some(bytes.to_vec()));
         Ok(())
     }
 
@@ -255,17 +256,13 @@ impl Disk for SimulatedDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         if let Some(file) = self.state().files.get_mut(path) {
-            let before = std::mem::take(&mut file.now);
-            if !file.is_removed && file.durable.as_ref() != Some(&before) {
-                file.since.push(before);
-            }
-            file.is_removed = true;
+            file.put(None);
         }
         Ok(())
     }
 
     fn sync_names(&self, dir: &Path) -> io::Result<()> {
-        self.state().files.retain(|path, file| !file.is_removed || path.parent() != Some(dir));
+        self.state().files.retain(|path, file| file.now.is_some() || path.parent() != Some(dir));
         Ok(())
     }
 
@@ -273,7 +270,7 @@ impl Disk for SimulatedDisk {
         self.failing(Fault::Sync, io::ErrorKind::Other)?;
         self.state().files.retain(|_, file| {
             file.sync();
-            !file.is_removed
+            file.now.is_some()
         });
         Ok(())
     }

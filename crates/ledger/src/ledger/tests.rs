@@ -2,11 +2,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use record::{Envelope, Field, Kind, Outcome, Source, uuid_v7};
-use tlog::Frontier;
 use world::{Disk, Fault, ManualClock, SeededEntropy, SimulatedDisk};
 
 use super::*;
 use crate::Archive;
+
+mod power;
 
 const DATA: &str = "data";
 
@@ -18,11 +19,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let disk = SimulatedDisk::default();
+        Self::over(SimulatedDisk::default(), 1)
+    }
+
+    fn over(disk: SimulatedDisk, seed: u64) -> Self {
         let world = World {
             disk: Arc::new(disk.clone()),
             clock: Arc::new(ManualClock::at(1_763_890_442_000_000)),
-            entropy: Arc::new(SeededEntropy::new(1)),
+            entropy: Arc::new(SeededEntropy::new(seed)),
         };
         Self { world, disk, options: Options { origin: Some("example.com/log".into()), ..Options::default() } }
     }
@@ -51,18 +55,22 @@ impl Bench {
         draft
     }
 
-    /// Everything that must hold of a directory after anything that may have happened to it (I1 to I4).
-    fn check(&self, acknowledged: &[Receipt]) {
-        let mut frontier = Frontier::default();
+    /// The hash of every leaf of the stopped log; each leaf is one that can be read.
+    fn leaf_hashes(&self) -> Result<Vec<Hash>, OpenError> {
         let mut hashes = Vec::new();
-        let archive = Archive::open(&self.world, Path::new(DATA), |_| {}).unwrap();
+        let archive = Archive::open(&self.world, Path::new(DATA), |_| {})?;
         while (hashes.len() as u64) < archive.size() {
             for entry in archive.batch_with(hashes.len() as u64).unwrap().entries_from(hashes.len() as u64) {
                 Envelope::parse(entry.leaf).unwrap();
-                frontier.push(entry.hash);
                 hashes.push(entry.hash);
             }
         }
+        Ok(hashes)
+    }
+
+    /// Everything that must hold of a directory after anything that may have happened to it (I1 to I4).
+    fn check(&self, acknowledged: &[Receipt]) {
+        let hashes = self.leaf_hashes().unwrap();
         for receipt in acknowledged {
             let at = usize::try_from(receipt.index).unwrap();
             assert_eq!(hashes.get(at), Some(&receipt.leaf_hash), "record {at} was acknowledged");

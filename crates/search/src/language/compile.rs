@@ -102,7 +102,7 @@ impl Compiler<'_> {
         if text == "now" {
             return Some(self.now);
         }
-        if let Some(span) = relative_micros(text) {
+        if let Some(span) = span_micros(text) {
             return Some(Timestamp::from_micros(self.now.as_micros().saturating_sub(span)));
         }
         Timestamp::parse(text).or_else(|_| Timestamp::parse(&format!("{text}T00:00:00Z"))).ok()
@@ -112,7 +112,9 @@ impl Compiler<'_> {
 const TIME_HINT: &str = "a time is written 7d, 24h, 30m, 2026-11-23 or 2026-11-23T09:00:00Z";
 const TEXT_HINT: &str = "a text cannot be compared with <, > or a range";
 
-fn relative_micros(text: &str) -> Option<i64> {
+/// How long, as people write it: `90s`, `30m`, `24h`, `7d`, `2w`; in microseconds.
+#[must_use]
+pub fn span_micros(text: &str) -> Option<i64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(split)?;
     let seconds = match unit {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use tlog::TrustPolicy;
-use verify::{Evidence, Stamp};
+use tlog::{Token, TrustPolicy};
+use verify::Evidence;
 
 use crate::Verdict;
 use crate::terminal::print;
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         Ok(checked) => {
             print(&format!("{checked}\nverified\n"))?;
             if let Some(folder) = &arguments.timestamps {
-                checked.stamps.iter().try_for_each(|(stamp, _)| write_stamp(folder, stamp))?;
+                checked.stamps.iter().try_for_each(|(checkpoint, token)| write_stamp(folder, checkpoint, token))?;
             }
             Ok(Verdict::Good)
         }
@@ -53,11 +53,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the files are the caller's own, not the log's")]
-fn write_stamp(folder: &Path, stamp: &Stamp) -> anyhow::Result<()> {
+fn write_stamp(folder: &Path, stamped: &str, stamp: &Token) -> anyhow::Result<()> {
     let (message, token) = (folder.join("checkpoint"), folder.join("checkpoint.tst"));
     let written = std::fs::create_dir_all(folder).and_then(|()| {
-        std::fs::write(&message, &stamp.checkpoint)?;
-        std::fs::write(&token, &stamp.token)
+        std::fs::write(&message, stamped)?;
+        std::fs::write(&token, &stamp.der)
     });
     written.with_context(|| format!("could not write into {}", folder.display()))?;
     let (message, token) = (message.display(), token.display());

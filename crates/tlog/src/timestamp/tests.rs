@@ -332,32 +332,16 @@ proptest! {
 /// An authority with a certificate that it has signed itself, in a directory of its own.
 struct Authority(TempDir);
 
-const AUTHORITY: &str = "\
-[tsa]
-serial = serial
-default_policy = 1.2.3.4
-digests = sha256
-signer_digest = sha256
-accuracy = secs:1
-[req]
-distinguished_name = name
-prompt = no
-x509_extensions = extensions
-[name]
-CN = time-stamps for tests
-[extensions]
-basicConstraints = critical,CA:false
-keyUsage = critical,digitalSignature
-extendedKeyUsage = critical,timeStamping
-";
+/// As the authority of the tests end to end has it.
+const AUTHORITY: &[u8] = include_bytes!("testdata/authority.cnf");
 
 impl Authority {
     fn new() -> Self {
         let authority = Self(TempDir::new().unwrap());
-        authority.write("openssl.cnf", AUTHORITY.as_bytes());
+        authority.write("openssl.cnf", AUTHORITY);
         authority.write("serial", b"01\n");
         authority.openssl(
-            "req -config openssl.cnf -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out certificate",
+            "req -config openssl.cnf -x509 -extensions leaf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out certificate",
         );
         authority
     }

@@ -2,49 +2,29 @@
 //!
 //! `POWER_LOSSES` sets the number of states, `SEED` repeats a run.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use record::{Field, Kind, Outcome, Source, uuid_v7};
 use tlog::Frontier;
-use world::{Disk, Entropy, ManualClock, SeededEntropy, SimulatedDisk};
+use world::Entropy;
 
 use super::*;
-use crate::Archive;
 use crate::recovery::checkpoint_path;
 
-const DATA: &str = "data";
 /// States that are drawn at one moment.
 const STATES_OF_A_MOMENT: u64 = 20;
 /// Batches in one life of a log.
 const BATCHES: usize = 12;
 
-fn world(disk: &SimulatedDisk, seed: u64) -> World {
-    World {
-        disk: Arc::new(disk.clone()),
-        clock: Arc::new(ManualClock::at(1_763_890_442_000_000)),
-        entropy: Arc::new(SeededEntropy::new(seed)),
-    }
-}
-
-fn options() -> Options {
+fn bench(disk: SimulatedDisk, seed: u64) -> Bench {
+    let mut bench = Bench::over(disk, seed);
     // Segments end after a few batches, so that they are begun, made durable elsewhere and let go all the time.
-    Options { origin: Some("example.com/log".into()), wal_segment_bytes: 6_000, ..Options::default() }
+    bench.options.wal_segment_bytes = 6_000;
+    bench
 }
 
-fn draft(world: &World) -> Draft {
-    let time = Timestamp::from_micros(world.clock.now_micros());
-    let source = Source {
-        service: "bot".into(),
-        environment: "test".into(),
-        host: "here".into(),
-        origin: "example.com/log".into(),
-        producer: "gateway".into(),
-    };
-    let mut draft = Draft::new(uuid_v7(time, &world.entropy.bytes()), time, Kind::InferenceRequest, Arc::new(source));
+fn draft(bench: &Bench) -> Draft {
+    let mut draft = bench.draft(Kind::InferenceRequest, 0);
     draft.outcome = Some(Outcome::Denied);
-    let length = usize::from(world.entropy.bytes::<1>()[0]) * 4;
-    draft.content.push(Field { name: "input".into(), media: "text/plain".into(), bytes: vec![b'x'; length] });
+    let length = usize::from(bench.world.entropy.bytes::<1>()[0]) * 4;
+    draft.content[0].bytes = vec![b'x'; length];
     draft
 }
 
@@ -63,28 +43,23 @@ impl Told {
     }
 
     /// I1 to I4, after a start on what was left and one more record.
-    async fn check(&self, left: &SimulatedDisk, seed: u64, case: &str) {
-        let world = world(left, seed ^ 0xFACE);
-        let opened = Ledger::open(&world, Path::new(DATA), &options());
+    async fn check(&self, left: SimulatedDisk, seed: u64, case: &str) {
+        let bench = bench(left, seed ^ 0xFACE);
+        let opened = Ledger::open(&bench.world, Path::new(DATA), &bench.options);
         let opened = opened.unwrap_or_else(|error| panic!("{case}: {error:?}"));
-        let next = opened.ledger.append(draft(&world)).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+        let next = opened.ledger.append(draft(&bench)).await.unwrap_or_else(|error| panic!("{case}: {error}"));
         assert!(next.index >= self.receipts.len() as u64, "{case}: {next:?}");
         opened.ledger.close();
-        let archive = Archive::open(&world, Path::new(DATA), |_| {});
-        let archive = archive.unwrap_or_else(|error| panic!("{case}: {error:?}"));
-        let (mut hashes, mut frontier) = (Vec::new(), Frontier::default());
+        let hashes = bench.leaf_hashes().unwrap_or_else(|error| panic!("{case}: {error:?}"));
         let mut published = self.checkpoints.iter().peekable();
-        while (hashes.len() as u64) < archive.size() {
-            let from = hashes.len() as u64;
-            for entry in archive.batch_with(from).unwrap().entries_from(from) {
-                frontier.push(entry.hash);
-                hashes.push(entry.hash);
-                while let Some(checkpoint) = published.next_if(|next| next.size == frontier.size()) {
-                    assert_eq!(checkpoint.root, frontier.root(), "{case}: {checkpoint:?} was published");
-                }
+        let mut frontier = Frontier::default();
+        for hash in &hashes {
+            frontier.push(*hash);
+            while let Some(checkpoint) = published.next_if(|next| next.size == frontier.size()) {
+                assert_eq!(checkpoint.root, frontier.root(), "{case}: {checkpoint:?} was published");
             }
         }
-        assert_eq!(archive.size(), next.index + 1, "{case}");
+        assert_eq!(hashes.len() as u64, next.index + 1, "{case}");
         for receipt in &self.receipts {
             let at = usize::try_from(receipt.index).unwrap();
             assert_eq!(hashes.get(at), Some(&receipt.leaf_hash), "{case}: record {at} was acknowledged");
@@ -106,16 +81,16 @@ async fn nothing_that_was_acknowledged_is_lost_with_the_power() {
         let disk = SimulatedDisk::default();
         let mut told = Told::default();
         for life in 0..2 {
-            let world = world(&disk, log ^ (life << 10));
-            let ledger = Ledger::open(&world, Path::new(DATA), &options()).unwrap().ledger;
+            let bench = bench(disk.clone(), log ^ (life << 10));
+            let ledger = bench.open().ledger;
             for batch in 0..BATCHES {
-                let drafts = (0..=dice.bytes::<1>()[0] % 30).map(|_| draft(&world)).collect();
+                let drafts = (0..=dice.bytes::<1>()[0] % 30).map(|_| draft(&bench)).collect();
                 told.receipts.extend(ledger.append_all(drafts).await.unwrap().into_inner());
                 if dice.bytes::<1>()[0] % 4 == 0 {
                     told.note(&disk);
                     for nth in 0..STATES_OF_A_MOMENT {
                         let case = format!("log {log}, life {life}, batch {batch}, state {nth}");
-                        told.check(&disk.after_power_loss(dice.as_ref()), log, &case).await;
+                        told.check(disk.after_power_loss(dice.as_ref()), log, &case).await;
                         drawn += 1;
                     }
                 }
