@@ -10,7 +10,7 @@ use crate::batch::Batch;
 use crate::follow::{FollowError, SegmentReader, read_bundle};
 use crate::identity::Identity;
 use crate::ledger::OpenError;
-use crate::recovery::{Recovered, Torn, recover};
+use crate::recovery::{Recovered, Torn, checkpoint_path, recover};
 
 /// The log in a directory, as it was left.
 pub struct Archive {
@@ -54,10 +54,10 @@ impl Archive {
         self.recovered.segments.first().copied().unwrap_or(0)
     }
 
-    /// The size that is published in `log/checkpoint`.
+    /// Whether anything stands in `log/checkpoint`, even if a start would take it for lost with power and write it anew.
     #[must_use]
-    pub const fn published(&self) -> Option<u64> {
-        self.recovered.published
+    pub fn has_checkpoint(&self) -> bool {
+        self.world.disk.read(&checkpoint_path(&self.data)).is_ok_and(|bytes| !bytes.is_empty())
     }
 
     /// What a crash left of a frame that never became durable.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use record::Envelope;
-use tlog::{Checkpoint, VerifierKey};
+use tlog::{Checkpoint, TILE_WIDTH, VerifierKey};
 use world::Disk;
 
 use crate::batch::Batch;
@@ -96,6 +96,7 @@ pub(crate) fn recover(
         segment.replay(*first, &mut found, visit)?;
     }
     check_published(&found, data)?;
+    check_beginning(&found, &dir)?;
     Ok(found)
 }
 
@@ -214,6 +215,18 @@ fn read_published(disk: &dyn Disk, data: &Path, key: &VerifierKey) -> Result<Opt
 /// A loss of power may leave a name without its bytes, or with blocks of zeros in their place.
 fn is_lost_with_power(bytes: &[u8]) -> bool {
     bytes.is_empty() || bytes.chunks(512).any(|block| block.iter().all(|byte| *byte == 0))
+}
+
+/// A segment goes only when full bundles hold all that it held, so what is left never begins in one that is not yet full.
+fn check_beginning(found: &Recovered, wal: &Path) -> Result<(), Damage> {
+    match found.segments.first() {
+        Some(first) if first.next_multiple_of(TILE_WIDTH) > found.tally.size() => Err(Damage::Bytes {
+            file: segment_path(wal, *first),
+            offset: 0,
+            what: format!("the write-ahead log cannot begin at record {first}: the segment before it is missing"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The inside may be ahead of the outside, never behind it.

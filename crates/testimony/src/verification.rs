@@ -82,7 +82,7 @@ pub(crate) fn check_directory(data: &Path, key: Option<&VerifierKey>) -> anyhow:
     let bar = progress_bar();
     bar.set_length(archive.size() + archive.wal_first());
     let tail = Tail::new(&batches, archive.wal_first());
-    if archive.published().is_some() || archive.wal_first() > 0 {
+    if archive.has_checkpoint() || archive.wal_first() > 0 {
         let source = LogDirectory(data.join("log"));
         let checked =
             check_log(&source, key, threads(), &|index, leaf| tail.agrees(index, leaf), &|records| bar.inc(records));
@@ -134,13 +134,14 @@ impl<'b> Tail<'b> {
 
     fn leaf(&self, index: u64) -> Option<&'b [u8]> {
         let at = self.batches.partition_point(|batch| batch.end() <= index);
-        self.batches.get(at)?.entries_from(index).next().map(|entry| entry.leaf)
+        let entry = self.batches.get(at)?.entries_from(index).next();
+        entry.filter(|entry| entry.index == index).map(|entry| entry.leaf)
     }
 
     /// A record that is both published and in the write-ahead log must be the same in both.
     fn agrees(&self, index: u64, leaf: &[u8]) -> Result<(), String> {
         match self.leaf(index) {
-            Some(ours) if index >= self.first && ours != leaf => Err("it is another one in the write-ahead log".into()),
+            Some(ours) if ours != leaf => Err("it is another one in the write-ahead log".into()),
             _ => Ok(()),
         }
     }

@@ -287,6 +287,14 @@ async fn released_segments_go_and_their_records_stay_readable() {
     let key = opened.identity.signer.verifier().clone();
     let published = bench.disk.read(&Path::new(DATA).join("log/checkpoint")).unwrap();
     assert_eq!(Checkpoint::verify(&published, &key).unwrap().size, receipts.len() as u64);
+
+    // What is left must not begin in a bundle that only the write-ahead log holds.
+    let segments = crate::wal::list_segments(&bench.disk, &Path::new(DATA).join("wal")).unwrap();
+    let (last, gone) = segments.split_last().unwrap();
+    assert!(last.next_multiple_of(tlog::TILE_WIDTH) > receipts.len() as u64 && !gone.is_empty());
+    gone.iter().for_each(|first| bench.disk.remove(&wal_file(*first)).unwrap());
+    let missing = Ledger::open(&bench.world, Path::new(DATA), &bench.options);
+    assert!(matches!(missing, Err(OpenError::Damage(Damage::Bytes { file, .. })) if file == wal_file(*last)));
 }
 
 #[tokio::test]
