@@ -71,3 +71,28 @@ def test_what_cannot_be_proven_is_said(server, call, tmp_path):
     assert run("check", tmp_path / "nothing", "--key", other, check=False).returncode == 1
     status, headers, text = server.get(f"/api/v1/records/{request['id']}/proof")
     assert status == 200 and headers["content-type"].startswith("text/plain") and text.startswith("c2sp.org/tlog-proof@v1")
+
+
+def test_a_rotated_key_leaves_old_evidence_good(server, call, tmp_path):
+    (_, response), old = call
+    before, after = tmp_path / "before.tlog-proof", tmp_path / "after.tlog-proof"
+    run("prove", response["id"], "-o", before, "--server", server.api)
+    running = run("key", "rotate", "--data", server.data, check=False)
+    assert running.returncode == 1 and "in use by process" in running.stderr
+    server.stop()
+    said = run("key", "rotate", "--data", server.data).stdout
+    new = run("key", "show", "--data", server.data).stdout.strip()
+    assert new != old and old in said and new in said
+    # The record of the rotation is the last that the old key signed.
+    sql = "select actor_id, attributes, log_index from records where kind = 'control'"
+    [rotation] = [json.loads(line) for line in run("sql", sql, "-o", "jsonl", "--data", server.data).stdout.splitlines()]
+    attributes = rotation["attributes"]
+    attributes = json.loads(attributes) if isinstance(attributes, str) else attributes
+    assert attributes["testimony.key.former"] == old and attributes["testimony.key.next"] == new
+    assert f"Record {rotation['log_index']}," in said
+    run("verify", "--data", server.data, "--key", new)
+    assert run("verify", "--data", server.data, "--key", old, check=False).returncode == 3
+    run("prove", response["id"], "-o", after, "--data", server.data)
+    for file, good, bad in [(before, old, new), (after, new, old)]:
+        assert run("check", file, "--key", good).returncode == 0
+        assert run("check", file, "--key", bad, check=False).returncode == 3

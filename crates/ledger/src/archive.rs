@@ -16,7 +16,7 @@ use crate::recovery::{Recovered, Torn, checkpoint_path, recover};
 pub struct Archive {
     world: World,
     data: PathBuf,
-    key: VerifierKey,
+    identity: Identity,
     recovered: Recovered,
 }
 
@@ -26,14 +26,14 @@ impl Archive {
     /// # Errors
     /// When there is no log, another process is writing it, or it is damaged.
     pub fn open(world: &World, data: &Path, mut visit: impl FnMut(Batch)) -> Result<Self, OpenError> {
-        let key = Identity::open(world, data)?.signer.verifier().clone();
+        let identity = Identity::open(world, data)?;
         let _lock = match world.disk.lock(data) {
             // Evidence may lie on a medium that cannot be written: then nobody else writes it either.
             Err(LockError::Io(_, error)) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
             lock => Some(lock?),
         };
-        let recovered = recover(world.disk.as_ref(), data, &key, &mut visit)?;
-        Ok(Self { world: world.clone(), data: data.to_owned(), key, recovered })
+        let recovered = recover(world.disk.as_ref(), data, &identity, &mut visit)?;
+        Ok(Self { world: world.clone(), data: data.to_owned(), identity, recovered })
     }
 
     /// How many records the log has.
@@ -45,7 +45,7 @@ impl Archive {
     /// The log's public key, as it lies beside the log.
     #[must_use]
     pub const fn key(&self) -> &VerifierKey {
-        &self.key
+        self.identity.signer.verifier()
     }
 
     /// The first index that the write-ahead log holds.

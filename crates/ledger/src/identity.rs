@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use record::FingerprintKey;
-use tlog::{NoteError, SignerKey, VerifierKey};
+use tlog::{Checkpoint, NoteError, PolicyError, SignerKey, TrustPolicy, VerifierKey};
 use world::World;
 
 /// Who this log is. The secrets stay in `identity/`, readable by their owner alone.
@@ -14,6 +14,8 @@ pub struct Identity {
     pub signer: SignerKey,
     /// The key under which credentials are fingerprinted.
     pub fingerprint: FingerprintKey,
+    /// The public keys that signed before it, in no particular order.
+    pub former: Vec<VerifierKey>,
     /// Whether the keys were made just now.
     pub is_new: bool,
 }
@@ -50,6 +52,10 @@ pub enum IdentityError {
 
 const KEY_FILE: &str = "log.key";
 const VKEY_FILE: &str = "log.vkey";
+/// The key that a rotation is about to put in place.
+const NEXT_FILE: &str = "next.key";
+/// The public keys that were in place before, a file each.
+const FORMER_DIR: &str = "former";
 const FINGERPRINT_FILE: &str = "fingerprint.key";
 /// The name in the fingerprint key's text. It is written like a signer's key so that damage shows.
 const FINGERPRINT_NAME: &str = "testimony-fingerprint";
@@ -64,6 +70,7 @@ impl Identity {
             Err(IdentityError::Missing(_)) => Self::create(world, dir, origin)?,
             identity => identity?,
         };
+        identity.finish_hand_over(world, dir)?;
         let found = identity.signer.verifier().name();
         match origin {
             Some(wanted) if wanted != found => {
@@ -87,8 +94,9 @@ impl Identity {
             }
             text => SignerKey::parse(&text?).map_err(|error| IdentityError::Key(path, error))?,
         };
+        let former = read_former(world, &identity.join(FORMER_DIR))?;
         let published = Self::published_key(world, dir)?;
-        if &published != signer.verifier() {
+        if &published != signer.verifier() && !(former.contains(&published) && is_next(world, dir, &signer)) {
             return Err(IdentityError::Differs(identity.join(VKEY_FILE)));
         }
         let path = identity.join(FINGERPRINT_FILE);
@@ -97,7 +105,7 @@ impl Identity {
         if secret.verifier().name() != FINGERPRINT_NAME {
             return Err(IdentityError::Differs(path));
         }
-        Ok(Self { signer, fingerprint: FingerprintKey::new(secret.seed()), is_new: false })
+        Ok(Self { signer, fingerprint: FingerprintKey::new(secret.seed()), former, is_new: false })
     }
 
     /// The public key that lies beside the log.
@@ -108,6 +116,55 @@ impl Identity {
         let path = dir.join("identity").join(VKEY_FILE);
         let text = read_text(world, &path)?;
         VerifierKey::parse(&text).map_err(|error| IdentityError::Key(path, error))
+    }
+
+    /// Verifies a checkpoint of this log: it is signed by the key, or by one that was in its place before.
+    pub(crate) fn verify(&self, note: &[u8]) -> Result<Checkpoint, PolicyError> {
+        let keys = [self.signer.verifier()].into_iter().chain(&self.former);
+        Ok(TrustPolicy::of_logs(keys.cloned().collect()).vouch(note)?.checkpoint)
+    }
+
+    /// The key that is to come next; the one that a rotation which was cut short has left, or a new one.
+    pub(crate) fn prepare_next(&self, world: &World, dir: &Path) -> Result<SignerKey, IdentityError> {
+        let path = dir.join("identity").join(NEXT_FILE);
+        match read_text(world, &path) {
+            Err(IdentityError::Gone(_)) => {}
+            text => return SignerKey::parse(&text?).map_err(|error| IdentityError::Key(path, error)),
+        }
+        let key = SignerKey::from_seed(self.signer.verifier().name(), world.entropy.bytes())
+            .map_err(|error| IdentityError::Key(path.clone(), error))?;
+        let written = world.disk.replace_secret(&path, line(&key.to_secret_text()).as_bytes());
+        written.map_err(|error| IdentityError::Io(path, error))?;
+        Ok(key)
+    }
+
+    /// Puts the next key in place. The one step that decides is the replacement of the signing key.
+    pub(crate) fn hand_over(&self, world: &World, dir: &Path, next: &SignerKey) -> Result<(), IdentityError> {
+        let (dir_of_keys, disk) = (dir.join("identity"), &world.disk);
+        let former = dir_of_keys.join(FORMER_DIR);
+        let key = self.signer.verifier();
+        // Named by its id, which is the part of a vkey between the two plus signs.
+        let name = format!("{}.vkey", key.to_string().split('+').nth(1).unwrap_or_default());
+        let secret = line(&next.to_secret_text());
+        let put = disk
+            .create_dirs(&former)
+            .and_then(|()| disk.replace_durably(&former.join(name), line(&key.to_string()).as_bytes()))
+            .and_then(|()| disk.sync_names(&dir_of_keys))
+            .and_then(|()| disk.replace_secret(&dir_of_keys.join(KEY_FILE), secret.as_bytes()));
+        put.map_err(|error| IdentityError::Io(dir_of_keys, error))?;
+        Self::open(world, dir)?.finish_hand_over(world, dir)
+    }
+
+    fn finish_hand_over(&self, world: &World, dir: &Path) -> Result<(), IdentityError> {
+        if !is_next(world, dir, &self.signer) {
+            return Ok(());
+        }
+        let (dir, disk) = (dir.join("identity"), &world.disk);
+        let done = disk
+            .replace_durably(&dir.join(VKEY_FILE), line(&self.signer.verifier().to_string()).as_bytes())
+            .and_then(|()| disk.remove(&dir.join(NEXT_FILE)))
+            .and_then(|()| disk.sync_names(&dir));
+        done.map_err(|error| IdentityError::Io(dir, error))
     }
 
     fn create(world: &World, dir: &Path, origin: Option<&str>) -> Result<Self, IdentityError> {
@@ -128,8 +185,25 @@ impl Identity {
         disk.replace_durably(&dir.join(VKEY_FILE), line(&signer.verifier().to_string()).as_bytes()).map_err(failed)?;
         disk.replace_secret(&dir.join(KEY_FILE), line(&signer.to_secret_text()).as_bytes()).map_err(failed)?;
         disk.sync_everything(&dir).map_err(failed)?;
-        Ok(Self { signer, fingerprint: FingerprintKey::new(secret), is_new: true })
+        Ok(Self { signer, fingerprint: FingerprintKey::new(secret), former: Vec::new(), is_new: true })
     }
+}
+
+/// Whether a key is the one that a rotation was putting in place.
+fn is_next(world: &World, dir: &Path, key: &SignerKey) -> bool {
+    let next = read_text(world, &dir.join("identity").join(NEXT_FILE));
+    next.is_ok_and(|text| SignerKey::parse(&text).is_ok_and(|next| next.verifier() == key.verifier()))
+}
+
+fn read_former(world: &World, dir: &Path) -> Result<Vec<VerifierKey>, IdentityError> {
+    let names = match world.disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.map_err(|error| IdentityError::Io(dir.to_owned(), error))?,
+    };
+    let paths = names.iter().filter(|name| name.ends_with(".vkey")).map(|name| dir.join(name));
+    let keys = paths
+        .map(|path| VerifierKey::parse(&read_text(world, &path)?).map_err(|error| IdentityError::Key(path, error)));
+    keys.collect()
 }
 
 /// Whether anything of a log lies in the directory. What a start that was killed leaves of the first segment is nothing.

@@ -177,7 +177,7 @@ impl Ledger {
         let lock = world.disk.lock(data)?;
         let identity = Identity::open_or_create(world, data, options.origin.as_deref())?;
         let mut last_received = Timestamp::from_micros(i64::MIN);
-        let found = recover(world.disk.as_ref(), data, identity.signer.verifier(), &mut |batch| {
+        let found = recover(world.disk.as_ref(), data, &identity, &mut |batch| {
             let last =
                 batch.entries().last().and_then(|entry| Some(record::Envelope::parse(entry.leaf).ok()?.received));
             last_received = last.map_or(last_received, |received| received.max(last_received));
@@ -202,7 +202,9 @@ impl Ledger {
     ) -> Result<Self, OpenError> {
         let origin: Arc<str> = signer.verifier().name().into();
         let size = found.tally.size();
-        let checkpoint = found.checkpoint.unwrap_or_else(|| {
+        // After a rotation the last frame is signed by a former key; what is published from now on is signed by this one.
+        let is_ours = |note: &String| Checkpoint::verify(note.as_bytes(), signer.verifier()).is_ok();
+        let checkpoint = found.checkpoint.filter(is_ours).unwrap_or_else(|| {
             Checkpoint { origin: origin.to_string(), size, root: found.tally.frontier.root() }.sign(&signer)
         });
         let point = DurablePoint { size, checkpoint: checkpoint.into() };

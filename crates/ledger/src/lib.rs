@@ -23,6 +23,7 @@
 //! | `tiles` | the follower that writes tlog-tiles and publishes checkpoints |
 //! | `published` | reading the published log |
 //! | `identity` | the log's key and the fingerprint key |
+//! | `rotation` | a new key for the log |
 //! | `archive` | reading the directory of a stopped log |
 //!
 //! This crate never waits for the network and never parses a request.
@@ -35,6 +36,7 @@ mod identity;
 mod ledger;
 mod published;
 mod recovery;
+mod rotation;
 mod sequencer;
 mod tally;
 mod tiles;
@@ -48,4 +50,5 @@ pub use identity::{Identity, IdentityError};
 pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Receipt, Submitted};
 pub use published::{PublishedLog, Unreadable};
 pub use recovery::{Damage, Torn};
+pub use rotation::{RotateError, Rotation, rotate_key};
 pub use wal::Durable;

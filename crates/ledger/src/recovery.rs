@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use record::Envelope;
-use tlog::{Checkpoint, TILE_WIDTH, VerifierKey};
+use tlog::{Checkpoint, TILE_WIDTH};
 use world::Disk;
 
 use crate::batch::Batch;
 use crate::frame::{self, BadFrame};
+use crate::identity::Identity;
 use crate::tally::Tally;
 use crate::wal::{decode_head, list_segments, segment_path};
 
@@ -76,7 +77,7 @@ pub(crate) fn checkpoint_path(data: &Path) -> PathBuf {
 pub(crate) fn recover(
     disk: &dyn Disk,
     data: &Path,
-    key: &VerifierKey,
+    identity: &Identity,
     visit: &mut dyn FnMut(Batch),
 ) -> Result<Recovered, Damage> {
     let dir = data.join("wal");
@@ -87,12 +88,12 @@ pub(crate) fn recover(
         segments: Vec::new(),
         length: 0,
         torn: None,
-        published: read_published(disk, data, key)?,
+        published: read_published(disk, data, identity)?,
     };
     for (nth, first) in segments.iter().enumerate() {
         let file = segment_path(&dir, *first);
         let bytes = disk.read(&file).map_err(|error| Damage::Io(file.clone(), error))?;
-        let segment = Segment { file, bytes, is_last: nth + 1 == segments.len(), key };
+        let segment = Segment { file, bytes, is_last: nth + 1 == segments.len(), identity };
         segment.replay(*first, &mut found, visit)?;
     }
     check_published(&found, data)?;
@@ -100,11 +101,11 @@ pub(crate) fn recover(
     Ok(found)
 }
 
-struct Segment<'k> {
+struct Segment<'i> {
     file: PathBuf,
     bytes: Vec<u8>,
     is_last: bool,
-    key: &'k VerifierKey,
+    identity: &'i Identity,
 }
 
 impl Segment<'_> {
@@ -123,8 +124,9 @@ impl Segment<'_> {
             }
             return Err(self.damaged(0, "the head of the segment cannot be read"));
         };
-        if origin != self.key.name() {
-            return Err(self.damaged(0, format!("it belongs to the log {origin:?}, not to {:?}", self.key.name())));
+        let ours = self.identity.signer.verifier().name();
+        if origin != ours {
+            return Err(self.damaged(0, format!("it belongs to the log {origin:?}, not to {ours:?}")));
         }
         if tally.size() != first || (!found.segments.is_empty() && tally != found.tally) {
             return Err(self.damaged(0, "the segment does not go on from the one before it"));
@@ -152,9 +154,9 @@ impl Segment<'_> {
         found.length = offset as u64;
         // The roots chain every frame to the last one, so one signature covers them all.
         match (&found.checkpoint, last_note_at) {
-            (Some(note), Some(at)) => Checkpoint::verify(note.as_bytes(), self.key)
-                .map(drop)
-                .map_err(|error| self.damaged(at, error.to_string())),
+            (Some(note), Some(at)) => {
+                self.identity.verify(note.as_bytes()).map(drop).map_err(|error| self.damaged(at, error.to_string()))
+            }
             _ => Ok(()),
         }
     }
@@ -199,14 +201,16 @@ impl Segment<'_> {
     }
 }
 
-fn read_published(disk: &dyn Disk, data: &Path, key: &VerifierKey) -> Result<Option<u64>, Damage> {
+fn read_published(disk: &dyn Disk, data: &Path, identity: &Identity) -> Result<Option<u64>, Damage> {
     let file = checkpoint_path(data);
     match disk.read(&file) {
         // The checkpoint is not synced, and is written anew.
         Ok(bytes) if is_lost_with_power(&bytes) => Ok(None),
-        Ok(bytes) => Checkpoint::verify(&bytes, key)
-            .map(|checkpoint| Some(checkpoint.size))
-            .map_err(|error| Damage::Bytes { file, offset: 0, what: error.to_string() }),
+        Ok(bytes) => identity.verify(&bytes).map(|checkpoint| Some(checkpoint.size)).map_err(|error| Damage::Bytes {
+            file,
+            offset: 0,
+            what: error.to_string(),
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Damage::Io(file, error)),
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tlog::{Checkpoint, EntriesPath, FullTile, Hash, TILE_WIDTH, TileLevels, TilePath, push_entry};
 use world::Disk;
 
-use crate::follow::{FollowError, Follower, Portion, Shared};
+use crate::follow::{DurablePoint, FollowError, Follower, Portion, Shared};
 use crate::recovery::checkpoint_path;
 
 /// The name under which this follower holds the write-ahead log.
@@ -34,7 +34,9 @@ pub(crate) struct TileWriter {
     /// The entries since the last full bundle.
     bundle: Vec<u8>,
     size: u64,
-    checkpoint: String,
+    checkpoint: Arc<str>,
+    /// The log as it was opened. Its last frame may be signed by a former key; this checkpoint is not.
+    opened: DurablePoint,
     /// The size of the checkpoint that is on disk.
     published: u64,
     /// Whether a loss of power may have taken what the published checkpoint needs: until this process has written it.
@@ -51,7 +53,7 @@ pub(crate) struct TileWriter {
 
 /// A checkpoint on its way to being published.
 struct Candidate {
-    checkpoint: String,
+    checkpoint: Arc<str>,
     size: u64,
     since: Instant,
 }
@@ -67,6 +69,7 @@ impl TileWriter {
         let log = shared.data.join("log");
         let size = wal_first.next_multiple_of(TILE_WIDTH);
         let levels = TileLevels::resume(size, |path| read_tile(shared.disk.as_ref(), &log, path))?;
+        let opened = shared.point();
         shared.hold(NAME, size);
         shared.set_published(published);
         Ok(Self {
@@ -75,7 +78,8 @@ impl TileWriter {
             levels,
             bundle: Vec::new(),
             size,
-            checkpoint: String::new(),
+            checkpoint: opened.checkpoint.clone(),
+            opened,
             published,
             is_unsure: size > 0 || wal_first < published,
             candidate: None,
@@ -164,7 +168,11 @@ impl TileWriter {
                 self.pending.push((self.log.join(path.to_string()), hash_bytes(&hashes)));
             }
         }
-        self.checkpoint = portion.batch().checkpoint().to_owned();
+        self.checkpoint = if self.size == self.opened.size {
+            self.opened.checkpoint.clone()
+        } else {
+            portion.batch().checkpoint().into()
+        };
     }
 
     fn write_pending(&mut self) -> io::Result<()> {
@@ -191,10 +199,6 @@ impl TileWriter {
         if self.size == 0 || (self.published == self.size && !self.is_unsure) {
             return Ok(());
         }
-        if self.checkpoint.is_empty() {
-            // Nothing has been followed since the start: the last checkpoint is the log's own.
-            self.checkpoint = self.shared.point().checkpoint.to_string();
-        }
         self.write_partial()?;
         self.candidate =
             Some(Candidate { checkpoint: self.checkpoint.clone(), size: self.size, since: Instant::now() });
@@ -215,7 +219,7 @@ impl TileWriter {
     /// Publishes a checkpoint with the signatures of witnesses: the candidate, or once more the one that is published.
     fn publish_cosigned(&mut self, note: &str) -> io::Result<()> {
         let Ok(Checkpoint { size, .. }) = Checkpoint::parse_unverified(note.as_bytes()) else { return Ok(()) };
-        if self.candidate.as_ref().is_some_and(|candidate| note.starts_with(&candidate.checkpoint)) {
+        if self.candidate.as_ref().is_some_and(|candidate| note.starts_with(&*candidate.checkpoint)) {
             return self.put_checkpoint(note, size);
         }
         if self.candidate.is_none() && size == self.published {

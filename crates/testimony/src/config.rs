@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use record::Source;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -30,6 +31,19 @@ pub(crate) struct Config {
     pub(crate) witnessing: Witnessing,
     pub(crate) timestamping: Timestamping,
     pub(crate) limits: Limits,
+}
+
+impl Config {
+    /// Where records of one of the program's producers come from.
+    pub(crate) fn source(&self, origin: &str, producer: &str) -> Source {
+        Source {
+            service: self.service.clone(),
+            environment: self.environment.clone(),
+            host: if self.host.is_empty() { world::host_name() } else { self.host.clone() },
+            origin: origin.to_owned(),
+            producer: producer.to_owned(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -84,7 +84,13 @@ impl TrustPolicy {
     /// Trusts one log and asks for no witness.
     #[must_use]
     pub fn of_log(key: VerifierKey) -> Self {
-        Self { logs: vec![key], witnesses: Vec::new(), quorum: Quorum::AtLeast(0, Vec::new()) }
+        Self::of_logs(vec![key])
+    }
+
+    /// Trusts logs, or one log under several keys, and asks for no witness.
+    #[must_use]
+    pub const fn of_logs(logs: Vec<VerifierKey>) -> Self {
+        Self { logs, witnesses: Vec::new(), quorum: Quorum::AtLeast(0, Vec::new()) }
     }
 
     /// Reads a policy file.

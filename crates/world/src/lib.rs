@@ -42,6 +42,12 @@ impl World {
     }
 }
 
+/// The operating system's number for the user that this process runs as.
+#[must_use]
+pub fn user_id() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
 /// The name of this machine.
 #[must_use]
 pub fn host_name() -> String {

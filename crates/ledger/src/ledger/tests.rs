@@ -312,6 +312,69 @@ async fn a_follower_waits_and_ends_with_the_log() {
     assert_eq!(waiting.await.unwrap(), (Some(0), None));
 }
 
+/// What a rotation puts into the log.
+fn rotation_draft(bench: &Bench) -> impl Fn(&crate::Rotation) -> Draft {
+    |rotation| {
+        let mut draft = bench.draft(Kind::Control, 0);
+        draft.call_id = None;
+        draft.content[0].bytes = rotation.last_checkpoint.as_bytes().to_vec();
+        draft
+    }
+}
+
+#[test]
+fn a_rotated_key_signs_what_comes_and_the_former_one_what_was() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let published = || bench.disk.read(&Path::new(DATA).join("log/checkpoint")).unwrap();
+    let opened = bench.open();
+    let first = opened.identity.signer.verifier().clone();
+    let mut receipts = runtime.block_on(append(&opened.ledger, vec![bench.draft(Kind::InferenceRequest, 1)]));
+    opened.ledger.close();
+    for size in 2..5 {
+        let before = Checkpoint::parse_unverified(&published()).unwrap();
+        let (rotation, receipt) = crate::rotate_key(&bench.world, Path::new(DATA), rotation_draft(&bench)).unwrap();
+        assert_ne!(rotation.former, rotation.next);
+        assert_eq!(Checkpoint::verify(rotation.last_checkpoint.as_bytes(), &rotation.former), Ok(before));
+        assert_eq!(Checkpoint::verify(&published(), &rotation.next).unwrap().size, size);
+        receipts.push(receipt);
+        bench.check(&receipts);
+    }
+    bench.disk.lose_power();
+    bench.check(&receipts);
+    let opened = bench.open();
+    assert!(opened.identity.former.contains(&first) && opened.identity.former.len() == 3);
+    receipts.extend(runtime.block_on(append(&opened.ledger, vec![bench.draft(Kind::InferenceRequest, 2)])));
+    opened.ledger.close();
+    assert_eq!(Checkpoint::verify(&published(), opened.identity.signer.verifier()).unwrap().size, 5);
+    bench.check(&receipts);
+}
+
+#[test]
+fn a_rotation_that_is_cut_short_is_gone_on_with() {
+    let bench = Bench::new();
+    let opened = bench.open();
+    opened.ledger.close();
+    let data = Path::new(DATA);
+    let next = opened.identity.prepare_next(&bench.world, data).unwrap();
+    // The key is in place, its public key and everything after that is not.
+    let vkey = bench.disk.read(&data.join("identity/log.vkey")).unwrap();
+    opened.identity.hand_over(&bench.world, data, &next).unwrap();
+    bench.disk.replace_durably(&data.join("identity/log.vkey"), &vkey).unwrap();
+    let secret = format!("{}\n", next.to_secret_text());
+    bench.disk.replace_durably(&data.join("identity/next.key"), secret.as_bytes()).unwrap();
+    Archive::open(&bench.world, data, |_| {}).unwrap();
+    let opened = bench.open();
+    opened.ledger.close();
+    assert_eq!(opened.identity.signer.verifier(), next.verifier());
+    assert_eq!(&Identity::published_key(&bench.world, data).unwrap(), next.verifier());
+    assert!(bench.disk.read(&data.join("identity/next.key")).is_err());
+    // Without a rotation under way, a former key in the place of the present one is damage.
+    bench.disk.replace_durably(&data.join("identity/log.vkey"), &vkey).unwrap();
+    let swapped = Ledger::open(&bench.world, data, &bench.options);
+    assert!(matches!(swapped, Err(OpenError::Identity(IdentityError::Differs(_)))));
+}
+
 #[test]
 fn another_origin_is_refused() {
     let mut bench = Bench::new();

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use gateway::{Gateway, RecordWhen, Settings, Upstream};
 use ledger::{Identity, Ledger, Opened, PublishedLog};
-use record::{Source, Uuid};
+use record::Uuid;
 use search::{Engine, SealAt};
 use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Lane, ListenLimits, serve};
 use tokio::net::TcpListener;
@@ -149,7 +149,7 @@ impl Running {
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
         let settings = gateway_settings(&config, key.name());
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
-        let system = Source { producer: "system".into(), ..settings.source.clone() };
+        let system = config.source(key.name(), "system");
         let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
         let gateway = start_gateway(&world, &config, &ledger, &identity, upstream, settings, &open_calls).await?;
         let router = Api::new(log.clone(), engine.clone(), Some(ledger.clone()), key, BUILD, cosigner).router();
@@ -306,18 +306,8 @@ fn ledger_options(config: &Config, is_witnessed: bool) -> ledger::Options {
 }
 
 fn gateway_settings(config: &Config, origin: &str) -> Settings {
-    let host = match config.host.as_str() {
-        "" => world::host_name(),
-        host => host.to_owned(),
-    };
     Settings {
-        source: Source {
-            service: config.service.clone(),
-            environment: config.environment.clone(),
-            host,
-            origin: origin.to_owned(),
-            producer: "gateway".into(),
-        },
+        source: config.source(origin, "gateway"),
         models: config.upstream.models.clone(),
         record: match config.upstream.record {
             Record::BeforeAnswer => RecordWhen::BeforeAnswer,
