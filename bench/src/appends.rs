@@ -15,7 +15,10 @@ use crate::Places;
 
 const RECORDS: u64 = 1_000_000;
 /// Appends that wait at a time, each for its own receipt.
-const WAITING: u64 = 16_384;
+const WAITING: u64 = 65_536;
+/// What a door that takes in many records at once appends at once, and how many such doors there are.
+const GROUP: u64 = 128;
+const GROUPS_WAITING: u64 = 256;
 
 /// A record whose leaf has about 300 bytes.
 pub(crate) fn draft(world: &World, source: &Arc<Source>) -> Draft {
@@ -39,25 +42,29 @@ pub(crate) fn options() -> Options {
 
 pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     println!("durable appends, {RECORDS} records, each with a receipt of its own, {WAITING} waiting at a time");
-    let (rate, leaf_bytes) = appends(&places.disk.join("ledger"), false)?;
+    let (rate, leaf_bytes) = appends(&places.disk.join("ledger"), WAITING, 1, false)?;
     println!(
         "  ledger                          {rate:>9.0}/s   leaves of {leaf_bytes} bytes: WAL, tree, signatures, tiles"
     );
-    let (with_search, _) = appends(&places.disk.join("ledger-search"), true)?;
+    let (grouped, _) = appends(&places.disk.join("ledger-groups"), GROUPS_WAITING, GROUP, false)?;
+    println!("  ledger, {GROUP} appended at once    {grouped:>9.0}/s   {GROUPS_WAITING} such groups waiting");
+    let (with_search, _) = appends(&places.disk.join("ledger-search"), WAITING, 1, true)?;
     println!("  ledger, search following        {with_search:>9.0}/s   and sealed into Parquet segments");
     for batch in [1_024, 4_096, 16_384] {
         let limit = physical_limit(&places.disk, leaf_bytes, batch)?;
         println!(
-            "  plain loop, {batch:>5} a fdatasync  {limit:>9.0}/s   the ledger reaches {:.0} % of it",
-            100.0 * rate / limit
+            "  plain loop, {batch:>5} a fdatasync  {limit:>9.0}/s   the ledger reaches {:.0} % of it, in groups {:.0} %",
+            100.0 * rate / limit,
+            100.0 * grouped / limit
         );
     }
     println!();
     Ok(())
 }
 
-/// Records a second, from the first submission to the last receipt, and the size of a leaf.
-fn appends(dir: &Path, with_search: bool) -> anyhow::Result<(f64, usize)> {
+/// Records a second, from the first submission to the last receipt, and the size of a leaf: `tasks` at a time each append
+/// `group` records at once.
+fn appends(dir: &Path, tasks: u64, group: u64, with_search: bool) -> anyhow::Result<(f64, usize)> {
     let world = World::real();
     let opened = Ledger::open(&world, dir, &options())?;
     let ledger = opened.ledger;
@@ -66,12 +73,16 @@ fn appends(dir: &Path, with_search: bool) -> anyhow::Result<(f64, usize)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
     let start = Instant::now();
     runtime.block_on(async {
-        let tasks: Vec<_> = (0..WAITING)
+        let tasks: Vec<_> = (0..tasks)
             .map(|task| {
                 let (ledger, world, source) = (ledger.clone(), world.clone(), source.clone());
                 tokio::spawn(async move {
-                    for _ in (task..RECORDS).step_by(usize::try_from(WAITING).unwrap_or(1)) {
-                        ledger.append(draft(&world, &source)).await?;
+                    for _ in (task * group..RECORDS).step_by(usize::try_from(tasks * group).unwrap_or(1)) {
+                        if group == 1 {
+                            ledger.append(draft(&world, &source)).await?;
+                        } else {
+                            ledger.append_all((0..group).map(|_| draft(&world, &source)).collect()).await?;
+                        }
                     }
                     anyhow::Ok(())
                 })

@@ -81,7 +81,9 @@ impl Batch {
     /// Its entries from an index on.
     pub fn entries_from(&self, index: u64) -> impl Iterator<Item = Entry<'_>> {
         let skip = usize::try_from(index.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.spans.iter().zip(self.first..).skip(skip).map(|(span, index)| Entry {
+        // A slice, not `Iterator::skip`: each of a batch's submissions finds its own entries this way.
+        let spans = self.spans.get(skip..).unwrap_or_default();
+        spans.iter().zip(index.max(self.first)..).map(|(span, index)| Entry {
             index,
             leaf: self.buffer.get(span.leaf.clone()).unwrap_or_default(),
             hash: span.hash,
