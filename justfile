@@ -26,10 +26,10 @@ faults:
 # the same and kill -9, in the numbers of a release
 torture:
     cargo build --workspace
-    TESTIMONY_CORRUPTIONS=200000 TESTIMONY_STRACE_POINTS=0 TESTIMONY_STRACE_SEALING_POINTS=0 TESTIMONY_FULL_DISK_SECONDS=600 TESTIMONY_POWER_CUTS=500 \
+    TESTIMONY_CORRUPTIONS=200000 TESTIMONY_STRACE_POINTS=0 TESTIMONY_STRACE_SEALING_POINTS=0 TESTIMONY_FULL_DISK_SECONDS=600 TESTIMONY_POWER_CUTS=500 TESTIMONY_HAMMER_SECONDS=1800 \
     E2E_BINARY=${CARGO_TARGET_DIR:-target}/debug/testimony python3 -m pytest -q -rs --timeout 0 tests/faults
     ROUNDS=10000 cargo test --workspace --test crash -- --nocapture
-    POWER_LOSSES=10000000 cargo test --release --workspace --lib -- tests::power --nocapture
+    POWER_LOSSES=10000000 FAILPOINT_ROUNDS=100 cargo test --release --workspace --lib -- tests::power tests::failpoints --nocapture
 
 # foreign programs check a log of 70,000 records
 interop:

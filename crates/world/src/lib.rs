@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{AppendFile, DirectoryLock, Disk, LockError, RealDisk};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
-pub use simulated_disk::{Fault, SimulatedDisk};
+pub use simulated_disk::{Fault, Moment, Operation, SimulatedDisk};
 
 /// The three together.
 #[derive(Clone)]

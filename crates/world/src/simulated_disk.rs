@@ -18,47 +18,83 @@ pub enum Fault {
     Replace,
 }
 
+/// What changes the disk, or makes a change stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// A file is made.
+    Create,
+    /// Bytes are written at the end of a file.
+    Append,
+    /// A file is made durable (`fdatasync`).
+    Sync,
+    /// A file is cut back.
+    Cut,
+    /// A file is put in place of another (`rename`).
+    Replace,
+    /// A file is removed.
+    Remove,
+    /// A directory is made durable.
+    SyncNames,
+    /// The whole file system is made durable (`syncfs`).
+    SyncEverything,
+}
+
+/// A moment at which a process may be killed: right before or right after an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// The operation has not begun.
+    Before(Operation),
+    /// The operation is done, and nobody has been told.
+    After(Operation),
+}
+
+/// Says at which moment the process is killed.
+type Killer = Box<dyn FnMut(Moment, &Path) -> bool + Send>;
+
 /// One name: the bytes under it, and those that a loss of power may leave under it. No bytes: there is no such file.
 #[derive(Debug, Default, Clone)]
 struct Bytes {
     now: Option<Vec<u8>>,
+    /// Whether the bytes were synced before they got this name, so that only the name can be lost.
+    is_whole: bool,
     /// What has been synced, and under this name.
     durable: Option<Vec<u8>>,
-    /// What stood under this name since, before it was replaced or removed.
-    since: Vec<Vec<u8>>,
+    /// What stood under this name since, before it was replaced or removed, and whether it was whole.
+    since: Vec<(Vec<u8>, bool)>,
 }
 
 impl Bytes {
     fn durable(bytes: Vec<u8>) -> Self {
-        Self { now: Some(bytes.clone()), durable: Some(bytes), since: Vec::new() }
+        Self { now: Some(bytes.clone()), is_whole: false, durable: Some(bytes), since: Vec::new() }
     }
 
     fn sync(&mut self) {
         self.durable.clone_from(&self.now);
+        self.is_whole = false;
         self.since.clear();
     }
 
     /// Replaces or removes what stands under this name.
-    fn put(&mut self, now: Option<Vec<u8>>) {
-        let before = std::mem::replace(&mut self.now, now);
-        self.since.extend(before.filter(|before| self.durable.as_ref() != Some(before)));
+    fn put(&mut self, now: Option<Vec<u8>>, is_whole: bool) {
+        let before = std::mem::replace(&mut self.now, now).filter(|before| self.durable.as_ref() != Some(before));
+        self.since.extend(before.map(|before| (before, self.is_whole)));
+        self.is_whole = is_whole;
     }
 
     /// What one loss of power leaves.
     fn after_power_loss(&self, dice: &dyn Entropy) -> Option<Vec<u8>> {
-        if let (Some(now), Some(durable), true) = (&self.now, &self.durable, self.since.is_empty())
+        if let (Some(now), Some(durable), true) = (&self.now, &self.durable, self.since.is_empty() && !self.is_whole)
             && now.starts_with(durable)
         {
             return Some(torn(now, durable.len(), dice));
         }
-        let versions =
-            [self.durable.as_ref()].into_iter().chain(self.since.iter().map(Some)).chain([self.now.as_ref()]);
-        let versions: Vec<_> = versions.collect();
-        let nth = pick(versions.len(), dice);
-        let version = versions.get(nth).copied().flatten()?;
+        let durable = [self.durable.as_ref().map(|bytes| (bytes, true))];
+        let since = self.since.iter().map(|(bytes, is_whole)| Some((bytes, *is_whole)));
+        let now = [self.now.as_ref().map(|bytes| (bytes, self.is_whole))];
+        let versions: Vec<_> = durable.into_iter().chain(since).chain(now).collect();
+        let (version, is_whole) = versions.get(pick(versions.len(), dice)).copied().flatten()?;
         // A name may be on the device before the bytes that it was given to.
-        let is_whole = nth == 0 || pick(2, dice) == 0;
-        let left = if is_whole { version.clone() } else { torn(version, 0, dice) };
+        let left = if is_whole || pick(2, dice) == 0 { version.clone() } else { torn(version, 0, dice) };
         // It was written at once: its length comes with its pages.
         let is_cut = left.len() < version.len();
         Some(if is_cut { left.get(..left.len() / PAGE * PAGE).unwrap_or_default().to_vec() } else { left })
@@ -96,19 +132,78 @@ fn torn(bytes: &[u8], synced: usize, dice: &dyn Entropy) -> Vec<u8> {
     left
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     files: BTreeMap<PathBuf, Bytes>,
+    killer: Option<Killer>,
+    /// The process that used this disk is dead: nothing it still does has an effect.
+    is_dead: bool,
     faults: BTreeSet<Fault>,
     free_bytes: Option<u64>,
     used_percent: u8,
 }
 
 /// A disk in memory. Clones are the same disk. A name is durable when its directory was synced, bytes when their file was.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct SimulatedDisk(Arc<Mutex<State>>);
 
+impl State {
+    fn failing(&self, fault: Fault, error: io::ErrorKind) -> io::Result<()> {
+        if self.faults.contains(&fault) { Err(error.into()) } else { Ok(()) }
+    }
+
+    fn file(&mut self, path: &Path) -> &mut Bytes {
+        self.files.entry(path.to_owned()).or_default()
+    }
+
+    /// Whether the process gets past this moment.
+    fn pass(&mut self, moment: Moment, path: &Path) -> io::Result<()> {
+        if !self.is_dead
+            && let Some(killer) = &mut self.killer
+        {
+            self.is_dead = killer(moment, path);
+        }
+        if self.is_dead { Err(io::Error::other("the process was killed")) } else { Ok(()) }
+    }
+}
+
 impl SimulatedDisk {
+    /// Asks at every moment whether the process is killed there. From then on nothing changes on this disk any more.
+    pub fn kill_when(&self, killer: impl FnMut(Moment, &Path) -> bool + Send + 'static) {
+        self.state().killer = Some(Box::new(killer));
+    }
+
+    /// Whether the process was killed.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.state().is_dead
+    }
+
+    /// What the next process finds after this one was killed, as another disk: everything that was written, synced or not.
+    #[must_use]
+    pub fn after_kill(&self) -> Self {
+        let left = Self::default();
+        for (path, file) in &self.state().files {
+            if let Some(now) = &file.now {
+                left.state().files.insert(path.clone(), Bytes::durable(now.clone()));
+            }
+        }
+        left
+    }
+
+    /// One operation between its two moments.
+    fn step(
+        &self,
+        operation: Operation,
+        path: &Path,
+        change: impl FnOnce(&mut State) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut state = self.state();
+        state.pass(Moment::Before(operation), path)?;
+        change(&mut state)?;
+        state.pass(Moment::After(operation), path)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,10 +257,6 @@ impl SimulatedDisk {
             file.sync();
         }
     }
-
-    fn failing(&self, fault: Fault, error: io::ErrorKind) -> io::Result<()> {
-        if self.state().faults.contains(&fault) { Err(error.into()) } else { Ok(()) }
-    }
 }
 
 struct SimulatedFile {
@@ -175,20 +266,20 @@ struct SimulatedFile {
 
 impl AppendFile for SimulatedFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let full = self.disk.failing(Fault::AppendFull, io::ErrorKind::StorageFull);
-        let written = if full.is_err() { bytes.len() / 2 } else { bytes.len() };
-        let mut state = self.disk.state();
-        let file = state.files.entry(self.path.clone()).or_default();
-        file.now.get_or_insert_default().extend(bytes.iter().take(written));
-        full
+        self.disk.step(Operation::Append, &self.path, |state| {
+            let full = state.failing(Fault::AppendFull, io::ErrorKind::StorageFull);
+            let written = if full.is_err() { bytes.len() / 2 } else { bytes.len() };
+            state.file(&self.path).now.get_or_insert_default().extend(bytes.iter().take(written));
+            full
+        })
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.failing(Fault::Sync, io::ErrorKind::Other)?;
-        let mut state = self.disk.state();
-        let file = state.files.entry(self.path.clone()).or_default();
-        file.sync();
-        Ok(())
+        self.disk.step(Operation::Sync, &self.path, |state| {
+            state.failing(Fault::Sync, io::ErrorKind::Other)?;
+            state.file(&self.path).sync();
+            Ok(())
+        })
     }
 
     fn clear(&mut self) -> io::Result<()> {
@@ -196,11 +287,12 @@ impl AppendFile for SimulatedFile {
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
-        let mut state = self.disk.state();
-        let file = state.files.entry(self.path.clone()).or_default();
-        file.now.get_or_insert_default().truncate(usize::try_from(length).unwrap_or(usize::MAX));
-        file.sync();
-        Ok(())
+        self.disk.step(Operation::Cut, &self.path, |state| {
+            let file = state.file(&self.path);
+            file.now.get_or_insert_default().truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            file.sync();
+            Ok(())
+        })
     }
 }
 
@@ -230,7 +322,10 @@ impl Disk for SimulatedDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        self.state().files.insert(path.to_owned(), Bytes::durable(Vec::new()));
+        self.step(Operation::Create, path, |state| {
+            state.files.insert(path.to_owned(), Bytes::durable(Vec::new()));
+            Ok(())
+        })?;
         self.sync_names(path.parent().unwrap_or(Path::new("")))?;
         self.open_append(path)
     }
@@ -240,14 +335,25 @@ impl Disk for SimulatedDisk {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.failing(Fault::Replace, io::ErrorKind::StorageFull)?;
-        self.state().files.entry(path.to_owned()).or_default().put(Some(bytes.to_vec()));
-        Ok(())
+        self.step(Operation::Replace, path, |state| {
+            state.failing(Fault::Replace, io::ErrorKind::StorageFull)?;
+            state.file(path).put(Some(bytes.to_vec()), false);
+            Ok(())
+        })
     }
 
     fn replace_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.replace(path, bytes)?;
-        self.open_append(path)?.sync()
+        // The bytes are synced under another name, which no start looks at, before they get this one.
+        self.step(Operation::Sync, path, |state| state.failing(Fault::Sync, io::ErrorKind::Other))?;
+        self.step(Operation::Replace, path, |state| {
+            state.failing(Fault::Replace, io::ErrorKind::StorageFull)?;
+            state.file(path).put(Some(bytes.to_vec()), true);
+            Ok(())
+        })?;
+        self.step(Operation::SyncNames, path, |state| {
+            state.file(path).sync();
+            Ok(())
+        })
     }
 
     fn replace_secret(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -255,24 +361,30 @@ impl Disk for SimulatedDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        if let Some(file) = self.state().files.get_mut(path) {
-            file.put(None);
-        }
-        Ok(())
+        self.step(Operation::Remove, path, |state| {
+            if let Some(file) = state.files.get_mut(path) {
+                file.put(None, true);
+            }
+            Ok(())
+        })
     }
 
     fn sync_names(&self, dir: &Path) -> io::Result<()> {
-        self.state().files.retain(|path, file| file.now.is_some() || path.parent() != Some(dir));
-        Ok(())
+        self.step(Operation::SyncNames, dir, |state| {
+            state.files.retain(|path, file| file.now.is_some() || path.parent() != Some(dir));
+            Ok(())
+        })
     }
 
-    fn sync_everything(&self, _dir: &Path) -> io::Result<()> {
-        self.failing(Fault::Sync, io::ErrorKind::Other)?;
-        self.state().files.retain(|_, file| {
-            file.sync();
-            file.now.is_some()
-        });
-        Ok(())
+    fn sync_everything(&self, dir: &Path) -> io::Result<()> {
+        self.step(Operation::SyncEverything, dir, |state| {
+            state.failing(Fault::Sync, io::ErrorKind::Other)?;
+            state.files.retain(|_, file| {
+                file.sync();
+                file.now.is_some()
+            });
+            Ok(())
+        })
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {

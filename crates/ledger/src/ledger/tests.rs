@@ -7,6 +7,7 @@ use world::{Disk, Fault, ManualClock, SeededEntropy, SimulatedDisk};
 use super::*;
 use crate::Archive;
 
+mod failpoints;
 mod power;
 
 const DATA: &str = "data";
