@@ -11,14 +11,14 @@ use search::{Engine, SealAt};
 use sha2::{Digest as _, Sha256};
 use world::World;
 
-use crate::Places;
+use crate::{Places, pace};
 
 const RECORDS: u64 = 1_000_000;
 /// Appends that wait at a time, each for its own receipt.
 const WAITING: u64 = 65_536;
 /// What a door that takes in many records at once appends at once, and how many such doors there are.
-const GROUP: u64 = 128;
-const GROUPS_WAITING: u64 = 256;
+pub(crate) const GROUP: u64 = 128;
+pub(crate) const GROUPS_WAITING: u64 = 256;
 
 /// A record whose leaf has about 300 bytes.
 pub(crate) fn draft(world: &World, source: &Arc<Source>) -> Draft {
@@ -58,6 +58,7 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
             100.0 * grouped / limit
         );
     }
+    pace::run(places)?;
     println!();
     Ok(())
 }
@@ -69,15 +70,27 @@ fn appends(dir: &Path, tasks: u64, group: u64, with_search: bool) -> anyhow::Res
     let opened = Ledger::open(&world, dir, &options())?;
     let ledger = opened.ledger;
     let engine = if with_search { Some(Engine::follow(&world, dir, &ledger, SealAt::default())?) } else { None };
+    let start = Instant::now();
+    fill(&ledger, &world, RECORDS, tasks, group)?;
+    let took = start.elapsed();
+    let leaf = ledger.read(RECORDS / 2)?.and_then(|portion| portion.entries().next().map(|entry| entry.leaf.len()));
+    if let Some(engine) = engine {
+        engine.close();
+    }
+    ledger.close();
+    Ok((RECORDS as f64 / took.as_secs_f64(), leaf.unwrap_or(0)))
+}
+
+/// Appends so many records, `group` at once in each of so many tasks.
+pub(crate) fn fill(ledger: &Ledger, world: &World, records: u64, tasks: u64, group: u64) -> anyhow::Result<()> {
     let source = source();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
-    let start = Instant::now();
     runtime.block_on(async {
         let tasks: Vec<_> = (0..tasks)
             .map(|task| {
                 let (ledger, world, source) = (ledger.clone(), world.clone(), source.clone());
                 tokio::spawn(async move {
-                    for _ in (task * group..RECORDS).step_by(usize::try_from(tasks * group).unwrap_or(1)) {
+                    for _ in (task * group..records).step_by(usize::try_from(tasks * group).unwrap_or(1)) {
                         if group == 1 {
                             ledger.append(draft(&world, &source)).await?;
                         } else {
@@ -92,14 +105,7 @@ fn appends(dir: &Path, tasks: u64, group: u64, with_search: bool) -> anyhow::Res
             task.await??;
         }
         anyhow::Ok(())
-    })?;
-    let took = start.elapsed();
-    let leaf = ledger.read(RECORDS / 2)?.and_then(|portion| portion.entries().next().map(|entry| entry.leaf.len()));
-    if let Some(engine) = engine {
-        engine.close();
-    }
-    ledger.close();
-    Ok((RECORDS as f64 / took.as_secs_f64(), leaf.unwrap_or(0)))
+    })
 }
 
 /// Records a second of a loop that does nothing but hash, write and sync.

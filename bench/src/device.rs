@@ -57,7 +57,7 @@ pub(crate) const THINKING: Duration = Duration::from_millis(20);
 const BLOCK_BYTES: usize = 4_096;
 
 /// How long each of some `fdatasync`s took, sorted.
-fn fdatasyncs(dir: &Path, count: usize, pause: Duration) -> anyhow::Result<Vec<Duration>> {
+pub(crate) fn fdatasyncs(dir: &Path, count: usize, pause: Duration) -> anyhow::Result<Vec<Duration>> {
     let mut file = std::fs::File::create(dir.join("fdatasync"))?;
     let block = vec![7; BLOCK_BYTES];
     let mut times = Vec::new();
@@ -72,7 +72,8 @@ fn fdatasyncs(dir: &Path, count: usize, pause: Duration) -> anyhow::Result<Vec<D
     Ok(times)
 }
 
-fn at(sorted: &[Duration], percent: usize) -> Duration {
+/// A percentile of times that are sorted.
+pub(crate) fn at(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything runs on this machine in one go: the load, the model server (the scripted one), nginx as a plain proxy where it is
 //! installed, and the release binary of Testimony. The device and its `fdatasync` are measured and printed first. Parts can be
-//! chosen by name: `appends`, `gateway`, `verify`.
+//! chosen by name: `appends`, `gateway`, `verify`; `growth` runs only when it is named.
 
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark prepares files and reads the clock")]
@@ -11,12 +11,18 @@
 mod appends;
 mod device;
 mod gateway;
+mod growth;
 mod load;
+mod pace;
 mod process;
 mod proofs;
 mod verify;
 
 use std::path::{Path, PathBuf};
+
+/// The one that the server has: what is measured in this process is to cost what it costs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Where the benchmarks write: on the disk that is measured, and in memory.
 pub(crate) struct Places {
@@ -39,6 +45,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wants("verify") {
         verify::run(&places)?;
+    }
+    if wanted.iter().any(|name| name == "growth") {
+        growth::run(&places)?;
     }
     Ok(())
 }

@@ -147,3 +147,19 @@ def second_segment(data, model, config):
         server.call(f"number {n}")
     server.stop()
     return sorted(int(path.stem) for path in (data / "wal").iterdir())[1]
+
+
+def test_messages_that_cannot_be_written_do_no_harm(model, tmp_path):
+    """A full disk takes the server's own messages too, and printing in vain must not end what was to be done."""
+    server = rig.Server(tmp_path / "data", model, wrap=["sh", "-c", 'exec "$0" "$@" 2>/dev/full'])
+    assert server.call("before")
+    checkpoint = server.data / "log" / "checkpoint"
+    rig.wait_for(checkpoint.exists)
+    checkpoint.unlink()
+    checkpoint.mkdir()
+    # The server has something to say about that.
+    assert server.get("/log/checkpoint")[0] == 500
+    checkpoint.rmdir()
+    assert server.call("after")
+    assert server.stop() == 0
+    rig.verified(server.data)

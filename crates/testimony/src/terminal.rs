@@ -14,6 +14,8 @@ pub(crate) fn start_logging() {
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
+        // Where standard error cannot be written to (a full disk takes it too), it would be told so itself, and panic.
+        .log_internal_errors(false)
         .init();
 }
 
