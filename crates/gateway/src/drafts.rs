@@ -7,7 +7,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
 use record::{
     Actor, Attributes, Draft, Field, FingerprintKey, Kind, Outcome, Source, Timestamp, Trace, Uuid, Value,
-    content_names, uuid_v7,
+    content_names, is_hex_id, uuid_v7,
 };
 use world::World;
 
@@ -220,12 +220,7 @@ fn trace(headers: &HeaderMap) -> Trace {
     let read = || {
         let parts: Vec<&str> = headers.get("traceparent")?.to_str().ok()?.split('-').collect();
         let [version, trace_id, span_id, _flags, ..] = parts.as_slice() else { return None };
-        let is_hex = |text: &str, digits: usize| {
-            text.len() == digits
-                && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-                && text.bytes().any(|b| b != b'0')
-        };
-        let good = version.len() == 2 && *version != "ff" && is_hex(trace_id, 32) && is_hex(span_id, 16);
+        let good = version.len() == 2 && *version != "ff" && is_hex_id(trace_id, 32) && is_hex_id(span_id, 16);
         good.then(|| Trace {
             trace_id: Some((*trace_id).to_owned()),
             span_id: None,

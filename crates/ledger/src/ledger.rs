@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use record::{Draft, Invalid, Timestamp, Unsequenced, Uuid};
-use tlog::{Checkpoint, Hash, SignerKey};
+use tlog::{Checkpoint, SignerKey};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use world::{DirectoryLock, LockError, World};
 
 use crate::follow::{DurablePoint, FollowError, Follower, Portion, Shared};
 use crate::identity::{Identity, IdentityError};
+use crate::once::Once;
+use crate::receipt::{Receipt, receipts, the_one};
 use crate::recovery::{Damage, Recovered, Torn, recover};
-use crate::sequencer::{self, Submission};
+use crate::sequencer::{self, Place, Submission};
 use crate::tiles::TileWriter;
 use crate::wal::{Durable, Wal};
 use crate::writer::{Writer, WriterSlot};
@@ -58,17 +60,6 @@ const ROOM_AGAIN_BYTES: u64 = 1 << 20;
 /// With less than this beyond the reserve, space is tight: more than the records of all calls under way may take at once.
 const TIGHT_BYTES: u64 = 256 << 20;
 
-/// Where a record stands in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// The record.
-    pub id: Uuid,
-    /// Its index.
-    pub index: u64,
-    /// The hash of its leaf.
-    pub leaf_hash: Hash,
-}
-
 /// Why records were not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
@@ -84,6 +75,9 @@ pub enum AppendError {
     /// The log is being closed. Nothing was written.
     #[error("the log is being closed")]
     Closed,
+    /// All are recorded, but the leaf of one that had been sent before cannot be read back.
+    #[error("record {0} had been sent before and is there, but it cannot be read back: {1}")]
+    Unread(u64, String),
     /// The device failed while these were being written: whether they will be found again is unknown.
     #[error("the device under the log failed")]
     Stopped,
@@ -121,12 +115,12 @@ pub struct Opened {
     pub open_calls: Vec<(Uuid, u64)>,
 }
 
-type Receipts = oneshot::Receiver<Result<Durable<Vec<Receipt>>, AppendError>>;
+type Places = oneshot::Receiver<Result<Durable<Vec<Place>>, AppendError>>;
 
 /// A record that is on its way.
 pub struct Submitted {
     id: Uuid,
-    receipts: Receipts,
+    places: Places,
     ledger: Ledger,
 }
 
@@ -136,14 +130,9 @@ impl Submitted {
     /// # Errors
     /// See [`AppendError`]: only [`AppendError::Stopped`] leaves the outcome open.
     pub async fn durable(self) -> Result<Durable<Receipt>, AppendError> {
-        let receipts = self.receipts.await.map_err(|_| self.ledger.why_closed())??;
-        Ok(the_one(receipts, self.id))
+        let places = self.places.await.map_err(|_| self.ledger.why_closed())??;
+        Ok(the_one(receipts(&self.ledger, places)?, self.id))
     }
-}
-
-/// One draft in, one receipt out; the fallback is never met.
-fn the_one(receipts: Durable<Vec<Receipt>>, id: Uuid) -> Durable<Receipt> {
-    receipts.map(|receipts| receipts.first().copied().unwrap_or(Receipt { id, index: 0, leaf_hash: Hash([0; 32]) }))
 }
 
 /// The log. Clones are the same log; it closes when [`Ledger::close`] is called or the last clone goes.
@@ -196,7 +185,7 @@ impl Ledger {
         options: &Options,
         lock: DirectoryLock,
         signer: SignerKey,
-        found: Recovered,
+        mut found: Recovered,
         wal: Wal,
         last_received: Timestamp,
     ) -> Result<Self, OpenError> {
@@ -212,6 +201,9 @@ impl Ledger {
         shared.set_wanted_durable(wal.wanted_durable());
         let wal_first = found.segments.first().copied().unwrap_or(size);
         let published = found.published.unwrap_or(0);
+        let recent = std::mem::take(&mut found.once);
+        let once = Once::read_back(world.disk.as_ref(), data, size, found.tally.once_end(), wal_first, recent);
+        let once = once.map_err(OpenError::Tiles)?;
         let tiles =
             TileWriter::resume(shared.clone(), wal_first, published, options.is_witnessed).map_err(OpenError::Tiles)?;
         let follower = Follower::new(shared.clone(), tiles.position());
@@ -221,6 +213,7 @@ impl Ledger {
             world: world.clone(),
             wal,
             tally: found.tally,
+            once,
             signer,
             origin: origin.clone(),
             last_received,
@@ -271,15 +264,12 @@ impl Ledger {
     pub async fn append_here(&self, draft: Draft) -> Result<Durable<Receipt>, AppendError> {
         let (id, record) = (draft.id, draft.seal(self.0.world.entropy.bytes())?);
         match self.0.writer.try_write(&[&record]) {
-            Some(Ok(batch)) => {
-                let first = batch.first();
-                Ok(the_one(sequencer::receipts(&[record], &batch, first), id))
-            }
+            Some(Ok(written)) => Ok(the_one(receipts(self, sequencer::places(&[record], &written, 0))?, id)),
             Some(Err(AppendError::Stopped)) => Err(self.why_closed()),
             Some(Err(error)) => Err(error),
             None => {
-                let receipts = self.enqueue(vec![record]).await?;
-                Submitted { id, receipts, ledger: self.clone() }.durable().await
+                let places = self.enqueue(vec![record]).await?;
+                Submitted { id, places, ledger: self.clone() }.durable().await
             }
         }
     }
@@ -290,7 +280,7 @@ impl Ledger {
     /// # Errors
     /// See [`AppendError`]; nothing was written.
     pub async fn submit(&self, draft: Draft) -> Result<Submitted, AppendError> {
-        Ok(Submitted { id: draft.id, receipts: self.enqueue(self.seal(vec![draft])?).await?, ledger: self.clone() })
+        Ok(Submitted { id: draft.id, places: self.enqueue(self.seal(vec![draft])?).await?, ledger: self.clone() })
     }
 
     /// Appends records that stand together in the log. Returns once all are durable.
@@ -298,24 +288,43 @@ impl Ledger {
     /// # Errors
     /// See [`AppendError`]; either all are appended or none is.
     pub async fn append_all(&self, drafts: Vec<Draft>) -> Result<Durable<Vec<Receipt>>, AppendError> {
-        let receipts = self.enqueue(self.seal(drafts)?).await?;
-        receipts.await.map_err(|_| self.why_closed())?
+        let places = self.enqueue(self.seal(drafts)?).await?;
+        receipts(self, places.await.map_err(|_| self.why_closed())??)
+    }
+
+    /// Appends those of some drafts that break no rule, as [`Ledger::append_all`] does; for each draft its receipt, or the rule
+    /// that it breaks.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; then none is appended.
+    pub async fn append_each(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Receipt, Invalid>>, AppendError> {
+        let (mut records, mut verdicts) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
+        for draft in drafts {
+            verdicts.push(draft.seal(self.0.world.entropy.bytes()).map(|record| records.push(record)));
+        }
+        if records.is_empty() {
+            return Ok(verdicts.into_iter().filter_map(Result::err).map(Err).collect());
+        }
+        let places = self.enqueue(records).await?;
+        let receipts = receipts(self, places.await.map_err(|_| self.why_closed())??)?.into_inner();
+        let mut receipts = receipts.into_iter();
+        Ok(verdicts.into_iter().filter_map(|verdict| verdict.map(|()| receipts.next()).transpose()).collect())
     }
 
     fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<Unsequenced>, Invalid> {
         drafts.into_iter().map(|draft| draft.seal(self.0.world.entropy.bytes())).collect()
     }
 
-    async fn enqueue(&self, records: Vec<Unsequenced>) -> Result<Receipts, AppendError> {
+    async fn enqueue(&self, records: Vec<Unsequenced>) -> Result<Places, AppendError> {
         let bytes: usize = records.iter().map(Unsequenced::size).sum();
         let share = u32::try_from(bytes).ok().filter(|bytes| *bytes <= self.0.queue_bytes_max);
         let share = share.ok_or(AppendError::TooMuch(bytes))?;
         let room = self.0.room.clone().acquire_many_owned(share).await.map_err(|_| AppendError::Closed)?;
         let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (reply, receipts) = oneshot::channel();
+        let (reply, places) = oneshot::channel();
         let submission = Submission { records, reply, _room: room };
         queue.ok_or(AppendError::Closed)?.send(submission).await.map_err(|_| self.why_closed())?;
-        Ok(receipts)
+        Ok(places)
     }
 
     fn why_closed(&self) -> AppendError {
@@ -435,7 +444,7 @@ fn open_wal(world: &World, data: &Path, signer: &SignerKey, found: &Recovered, o
     if found.segments.is_empty() {
         return Wal::create(disk, dir, origin, &found.tally, limit);
     }
-    let mut wal = Wal::resume(disk, dir, origin, found.segments.clone(), found.length, limit)?;
+    let mut wal = Wal::resume(disk, dir, origin, found.segments.clone(), found.length, found.tally.size(), limit)?;
     if found.torn.as_ref().is_some_and(|torn| torn.offset > 0) {
         wal.cut_torn_tail()?;
     }

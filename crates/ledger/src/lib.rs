@@ -15,9 +15,11 @@
 //! | `ledger` | [`Ledger`]: open, append, follow, read, close |
 //! | `writer` | the life of a batch |
 //! | `sequencer` | the thread that writes what queued |
+//! | `once` | records that their producers may send again: each is stored once |
 //! | `tally` | what must be known to go on: tree, sequences, calls under way |
 //! | `batch`, `frame` | entries that became durable together, and their bytes in the write-ahead log |
 //! | `wal` | segments of the write-ahead log; [`Durable`] |
+//! | `receipt` | what a producer is told |
 //! | `recovery` | from a directory to a tally: what is there, what is torn, what is damaged |
 //! | `follow` | the durable point, recent batches in memory, followers with a cursor |
 //! | `tiles` | the follower that writes tlog-tiles and publishes checkpoints |
@@ -34,7 +36,9 @@ mod follow;
 mod frame;
 mod identity;
 mod ledger;
+mod once;
 mod published;
+mod receipt;
 mod recovery;
 mod rotation;
 mod sequencer;
@@ -47,8 +51,9 @@ pub use archive::Archive;
 pub use batch::{Batch, Entry};
 pub use follow::{DurablePoint, FollowError, Follower, Portion};
 pub use identity::{Identity, IdentityError};
-pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Receipt, Submitted};
+pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Submitted};
 pub use published::{PublishedLog, Unreadable};
+pub use receipt::Receipt;
 pub use recovery::{Damage, Torn};
 pub use rotation::{RotateError, Rotation, rotate_key};
 pub use wal::Durable;

@@ -3,14 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use record::Envelope;
+use record::{Envelope, Uuid, is_once};
 use tlog::{Checkpoint, TILE_WIDTH};
 use world::Disk;
 
 use crate::batch::Batch;
 use crate::frame::{self, BadFrame};
 use crate::identity::Identity;
-use crate::tally::Tally;
+use crate::tally::{Admitted, Tally};
 use crate::wal::{decode_head, list_segments, segment_path};
 
 /// The end of a frame that never became durable, so nobody was ever told of it.
@@ -66,6 +66,8 @@ pub(crate) struct Recovered {
     pub(crate) torn: Option<Torn>,
     /// The size of the checkpoint in `log/checkpoint`.
     pub(crate) published: Option<u64>,
+    /// Records in the write-ahead log that are stored once: index and identifier.
+    pub(crate) once: Vec<(u64, Uuid)>,
 }
 
 pub(crate) fn checkpoint_path(data: &Path) -> PathBuf {
@@ -89,6 +91,7 @@ pub(crate) fn recover(
         length: 0,
         torn: None,
         published: read_published(disk, data, identity)?,
+        once: Vec::new(),
     };
     for (nth, first) in segments.iter().enumerate() {
         let file = segment_path(&dir, *first);
@@ -138,7 +141,7 @@ impl Segment<'_> {
             let rest = self.bytes.get(offset..).unwrap_or_default();
             match frame::read(rest) {
                 Ok((batch, length)) => {
-                    self.admit(&batch, offset, &mut found.tally)?;
+                    self.admit(&batch, offset, found)?;
                     found.checkpoint = Some(batch.checkpoint().to_owned());
                     last_note_at = Some(offset);
                     visit(batch);
@@ -179,7 +182,8 @@ impl Segment<'_> {
         true
     }
 
-    fn admit(&self, batch: &Batch, offset: usize, tally: &mut Tally) -> Result<(), Damage> {
+    fn admit(&self, batch: &Batch, offset: usize, found: &mut Recovered) -> Result<(), Damage> {
+        let tally = &mut found.tally;
         if batch.first() != tally.size() {
             return Err(self.damaged(offset, format!("record {} stands where {} belongs", batch.first(), tally.size())));
         }
@@ -190,7 +194,10 @@ impl Segment<'_> {
             if envelope.seq != tally.next_seq(producer) {
                 return Err(self.damaged(offset, format!("record {} breaks the sequence of {producer:?}", entry.index)));
             }
-            tally.admit(entry.hash, producer, envelope.seq, envelope.phase());
+            let once = envelope.id.parse().ok().filter(|id| is_once(*id));
+            found.once.extend(once.map(|id| (entry.index, id)));
+            let record = Admitted { producer, seq: envelope.seq, phase: envelope.phase(), is_once: once.is_some() };
+            tally.admit(entry.hash, &record);
         }
         let stated = Checkpoint::parse_unverified(batch.checkpoint().as_bytes())
             .map_err(|error| self.damaged(offset, error.to_string()))?;

@@ -15,7 +15,8 @@ use tlog::VerifierKey;
 use world::World;
 
 use crate::identity::{Identity, IdentityError};
-use crate::ledger::{AppendError, Ledger, OpenError, Opened, Options, Receipt};
+use crate::ledger::{AppendError, Ledger, OpenError, Opened, Options};
+use crate::receipt::Receipt;
 
 /// What the record of a rotation tells.
 #[derive(Debug, Clone)]

@@ -1,15 +1,14 @@
 //! The thread that writes what others have queued: it takes what queued while the last batch was being made durable,
 //! has it written as one batch, and answers whoever waits.
 
-use std::sync::Arc;
-
-use record::Unsequenced;
+use record::{Unsequenced, Uuid};
+use tlog::Hash;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::batch::Batch;
-use crate::ledger::{AppendError, Receipt};
+use crate::ledger::AppendError;
+use crate::once::Spot;
 use crate::wal::Durable;
-use crate::writer::{AbortOnPanic, WriterSlot};
+use crate::writer::{AbortOnPanic, WriterSlot, Written};
 
 /// A batch takes no more submissions once it holds this many bytes.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -19,9 +18,19 @@ const BATCH_RECORDS_MAX: usize = 16_384;
 /// Records that are to be appended together, and who waits for them.
 pub(crate) struct Submission {
     pub(crate) records: Vec<Unsequenced>,
-    pub(crate) reply: oneshot::Sender<Result<Durable<Vec<Receipt>>, AppendError>>,
+    pub(crate) reply: oneshot::Sender<Result<Durable<Vec<Place>>, AppendError>>,
     /// Their share of the queue's bytes, given back when they are dropped.
     pub(crate) _room: OwnedSemaphorePermit,
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) id: Uuid,
+    pub(crate) index: u64,
+    pub(crate) is_repeat: bool,
+    /// The hash of its leaf; nothing when an earlier batch holds it.
+    pub(crate) leaf_hash: Option<Hash>,
 }
 
 /// Writes what is queued until every handle to the log is gone, or the device fails.
@@ -62,24 +71,29 @@ fn take(queue: &mut mpsc::Receiver<Submission>, first: Submission) -> Vec<Submis
     batch
 }
 
-fn answer(submissions: Vec<Submission>, batch: &Durable<Arc<Batch>>) {
-    let mut next = batch.first();
+fn answer(submissions: Vec<Submission>, written: &Durable<Written>) {
+    let mut from = 0;
     for submission in submissions {
-        let receipts = receipts(&submission.records, batch, next);
-        next += receipts.len() as u64;
+        let places = places(&submission.records, written, from);
+        from += places.len();
         // Whoever went away has still been recorded.
-        let _ = submission.reply.send(Ok(receipts));
+        let _ = submission.reply.send(Ok(places));
     }
 }
 
-/// The receipts of records that stand in a durable batch from an index on.
-pub(crate) fn receipts(records: &[Unsequenced], batch: &Durable<Arc<Batch>>, from: u64) -> Durable<Vec<Receipt>> {
-    batch.clone().map(|batch| {
-        records
-            .iter()
-            .zip(batch.entries_from(from))
-            .map(|(record, entry)| Receipt { id: record.id(), index: entry.index, leaf_hash: entry.hash })
-            .collect()
+/// The places of records that were written together, the first of them as the `from`th.
+pub(crate) fn places(records: &[Unsequenced], written: &Durable<Written>, from: usize) -> Durable<Vec<Place>> {
+    written.clone().map(|Written { batch, spots }| {
+        let hash = |index| {
+            let batch = batch.as_ref().filter(|batch| batch.first() <= index)?;
+            batch.entries_from(index).next().map(|entry| entry.hash)
+        };
+        let spots = spots.get(from..).unwrap_or_default();
+        let place = |(record, spot): (&Unsequenced, &Spot)| {
+            let Spot { index, is_repeat } = *spot;
+            Place { id: record.id(), index, is_repeat, leaf_hash: hash(index) }
+        };
+        records.iter().zip(spots).map(place).collect()
     })
 }
 

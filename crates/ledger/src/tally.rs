@@ -16,6 +16,17 @@ pub(crate) struct Tally {
     sequences: BTreeMap<String, u64>,
     /// Calls that have begun and not ended, with the index of the record that began them.
     open_calls: BTreeMap<Uuid, u64>,
+    /// One past the index of the last record that is stored once ([`record::is_once`]); 0 when there is none.
+    once_end: u64,
+}
+
+/// What of a record changes the tally, beside its hash.
+pub(crate) struct Admitted<'a> {
+    pub(crate) producer: &'a str,
+    pub(crate) seq: u64,
+    pub(crate) phase: Option<CallPhase>,
+    /// Whether it is stored once however often it comes.
+    pub(crate) is_once: bool,
 }
 
 impl Tally {
@@ -29,16 +40,19 @@ impl Tally {
     }
 
     /// Takes in one record. Commit and recovery both come through here.
-    pub(crate) fn admit(&mut self, hash: Hash, producer: &str, seq: u64, phase: Option<CallPhase>) {
+    pub(crate) fn admit(&mut self, hash: Hash, record: &Admitted<'_>) {
         let index = self.frontier.size();
         self.frontier.push(hash);
-        match self.sequences.get_mut(producer) {
-            Some(next) => *next = seq + 1,
+        match self.sequences.get_mut(record.producer) {
+            Some(next) => *next = record.seq + 1,
             None => {
-                self.sequences.insert(producer.to_owned(), seq + 1);
+                self.sequences.insert(record.producer.to_owned(), record.seq + 1);
             }
         }
-        match phase {
+        if record.is_once {
+            self.once_end = index + 1;
+        }
+        match record.phase {
             Some(CallPhase::Begins(call)) => {
                 self.open_calls.insert(call, index);
             }
@@ -52,6 +66,11 @@ impl Tally {
     /// Calls that have begun and not ended: call id and index of the record that began them.
     pub(crate) fn open_calls(&self) -> impl Iterator<Item = (Uuid, u64)> {
         self.open_calls.iter().map(|(call, index)| (*call, *index))
+    }
+
+    /// No record from this index on is one that is stored once.
+    pub(crate) const fn once_end(&self) -> u64 {
+        self.once_end
     }
 
     /// The form it has in the head of a segment; see `docs/format.md`.
@@ -71,6 +90,7 @@ impl Tally {
             out.extend_from_slice(call.as_bytes());
             out.extend_from_slice(&index.to_be_bytes());
         }
+        out.extend_from_slice(&self.once_end.to_be_bytes());
         out
     }
 
@@ -91,6 +111,7 @@ impl Tally {
             let call = Uuid::from_slice(reader.take(16)?).ok()?;
             tally.open_calls.insert(call, reader.u64()?);
         }
+        tally.once_end = reader.u64()?;
         reader.0.is_empty().then_some(tally)
     }
 }
@@ -103,9 +124,11 @@ mod tests {
     fn a_tally_reads_back_and_forgets_ended_calls() {
         let mut tally = Tally::default();
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        tally.admit(Hash([1; 32]), "gateway", 0, Some(CallPhase::Begins(a)));
-        tally.admit(Hash([2; 32]), "gateway", 1, Some(CallPhase::Begins(b)));
-        tally.admit(Hash([3; 32]), "control", 0, Some(CallPhase::Ends(a)));
+        let record = |producer, seq, phase, is_once| Admitted { producer, seq, phase, is_once };
+        tally.admit(Hash([1; 32]), &record("gateway", 0, Some(CallPhase::Begins(a)), false));
+        tally.admit(Hash([2; 32]), &record("gateway", 1, Some(CallPhase::Begins(b)), true));
+        tally.admit(Hash([3; 32]), &record("control", 0, Some(CallPhase::Ends(a)), false));
+        assert_eq!(tally.once_end(), 2);
         assert_eq!(tally.open_calls().collect::<Vec<_>>(), [(b, 1)]);
         assert_eq!((tally.next_seq("gateway"), tally.next_seq("control"), tally.next_seq("new")), (2, 1, 0));
         let encoded = tally.encode();

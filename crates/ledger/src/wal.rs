@@ -15,7 +15,8 @@ use crate::batch::Batch;
 use crate::frame::{Frame, Reader};
 use crate::tally::Tally;
 
-/// Something that a loss of power can no longer take away. Only [`Wal::append_durably`] makes one.
+/// Something that a loss of power can no longer take away. [`Wal::append_durably`] makes one, and
+/// [`Wal::already_durable`] tells of what an earlier one made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durable<T>(T);
 
@@ -63,6 +64,8 @@ pub(crate) struct Wal {
     length: u64,
     /// How many of these bytes stand before the first frame: with many open calls they are more than a segment may have.
     head: u64,
+    /// How many records are durable.
+    size: u64,
 }
 
 pub(crate) fn segment_path(dir: &Path, first: u64) -> PathBuf {
@@ -125,21 +128,25 @@ impl Wal {
             file,
             length,
             head: length,
+            size: tally.size(),
         })
     }
 
-    /// Goes on with the segments on disk; the last one has `length` good bytes.
+    /// Goes on with the segments on disk, which hold records up to `size`; the last one has `length` good bytes.
     pub(crate) fn resume(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         origin: &str,
         segments: Vec<u64>,
         length: u64,
+        size: u64,
         segment_bytes_max: u64,
     ) -> io::Result<Self> {
         let first = segments.last().copied().unwrap_or(0);
-        let file = disk.open_append(&segment_path(&dir, first))?;
-        Ok(Self { disk, dir, origin: origin.to_owned(), segment_bytes_max, segments, file, length, head: 0 })
+        let mut file = disk.open_append(&segment_path(&dir, first))?;
+        // What was read back may be in the kernel's memory only, if the process was killed; from here on it counts as durable.
+        file.sync()?;
+        Ok(Self { disk, dir, origin: origin.to_owned(), segment_bytes_max, segments, file, length, head: 0, size })
     }
 
     /// Cuts away a torn tail: everything after the good bytes of the last segment.
@@ -158,7 +165,14 @@ impl Wal {
         // (PostgreSQL's "fsyncgate", 2018): there is no second try.
         self.file.sync().map_err(WriteError::Fatal)?;
         self.length += frame.bytes().len() as u64;
-        Ok(Durable(frame.into_batch()))
+        let batch = frame.into_batch();
+        self.size = batch.end();
+        Ok(Durable(batch))
+    }
+
+    /// The place of a record that an earlier append, or one before this start, made durable.
+    pub(crate) fn already_durable(&self, index: u64) -> Option<Durable<u64>> {
+        (index < self.size).then_some(Durable(index))
     }
 
     /// Begins a new segment when the present one is long enough. On a full disk the present one just grows

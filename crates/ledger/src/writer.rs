@@ -1,7 +1,8 @@
 //! The life of a batch, top to bottom, for whoever holds the writer: the sequencer's thread, or a caller that found
 //! it free.
 //!
-//! 1. **room**: is there space on the device, beyond the reserve?
+//! 1. **place**: a record that its producer has sent before keeps the place that it has;
+//!    **room**: is there space on the device, beyond the reserve, for the others?
 //! 2. **stamp**: receive time and sequence number complete each leaf; its hash goes into the tree;
 //! 3. **sign**: the checkpoint of the tree with the batch;
 //! 4. **write**: one frame, one `fdatasync`;
@@ -22,7 +23,8 @@ use crate::batch::Batch;
 use crate::follow::Shared;
 use crate::frame::{Frame, FrameWriter};
 use crate::ledger::AppendError;
-use crate::tally::Tally;
+use crate::once::{Once, Placement, Spot};
+use crate::tally::{Admitted, Tally};
 use crate::wal::{Durable, Wal, WriteError};
 
 /// What writing takes. There is one for a log.
@@ -30,12 +32,22 @@ pub(crate) struct Writer {
     pub(crate) world: World,
     pub(crate) wal: Wal,
     pub(crate) tally: Tally,
+    pub(crate) once: Once,
     pub(crate) signer: SignerKey,
     pub(crate) origin: Arc<str>,
     pub(crate) last_received: Timestamp,
     pub(crate) reserve_bytes: u64,
     pub(crate) shared: Arc<Shared>,
     pub(crate) is_full: Arc<AtomicBool>,
+}
+
+/// Records that are durable.
+#[derive(Clone)]
+pub(crate) struct Written {
+    /// Those that were new; nothing when all of them were there already.
+    pub(crate) batch: Option<Arc<Batch>>,
+    /// One for each record.
+    pub(crate) spots: Arc<[Spot]>,
 }
 
 /// Where the writer lies while nobody writes; empty once the device has failed or the log is closed.
@@ -60,12 +72,12 @@ impl WriterSlot {
     }
 
     /// Writes records as one batch, after whoever writes now.
-    pub(crate) fn write(&self, records: &[&Unsequenced]) -> Result<Durable<Arc<Batch>>, AppendError> {
+    pub(crate) fn write(&self, records: &[&Unsequenced]) -> Result<Durable<Written>, AppendError> {
         write(self.0.lock().unwrap_or_else(PoisonError::into_inner), records)
     }
 
     /// Writes records as one batch if nobody writes now.
-    pub(crate) fn try_write(&self, records: &[&Unsequenced]) -> Option<Result<Durable<Arc<Batch>>, AppendError>> {
+    pub(crate) fn try_write(&self, records: &[&Unsequenced]) -> Option<Result<Durable<Written>, AppendError>> {
         match self.0.try_lock() {
             Ok(slot) => Some(write(slot, records)),
             Err(TryLockError::Poisoned(slot)) => Some(write(slot.into_inner(), records)),
@@ -79,15 +91,12 @@ impl WriterSlot {
     }
 }
 
-fn write(
-    mut slot: MutexGuard<'_, Option<Writer>>,
-    records: &[&Unsequenced],
-) -> Result<Durable<Arc<Batch>>, AppendError> {
+fn write(mut slot: MutexGuard<'_, Option<Writer>>, records: &[&Unsequenced]) -> Result<Durable<Written>, AppendError> {
     let _guard = AbortOnPanic;
     // Empty after a failure, which whoever wrote then has told; or closed, when only a late caller comes here.
     let writer = slot.as_mut().filter(|writer| !writer.shared.is_stopped()).ok_or(AppendError::Stopped)?;
     match writer.commit(records) {
-        Ok(batch) => Ok(batch),
+        Ok(written) => Ok(written),
         Err(WriteError::Full(cause)) => {
             writer.is_full.store(true, Ordering::Relaxed);
             tracing::warn!(%cause, "no space to record on; calls are refused until there is");
@@ -102,24 +111,30 @@ fn write(
 }
 
 impl Writer {
-    fn commit(&mut self, records: &[&Unsequenced]) -> Result<Durable<Arc<Batch>>, WriteError> {
-        self.check_room(records)?;
+    fn commit(&mut self, records: &[&Unsequenced]) -> Result<Durable<Written>, WriteError> {
+        let Placement { new, spots } = self.once.place(records, self.tally.size());
+        let last = spots.iter().map(|spot| spot.index).max().unwrap_or(0);
+        if let (true, Some(there)) = (new.is_empty(), self.wal.already_durable(last)) {
+            return Ok(there.map(|_| Written { batch: None, spots: spots.into() }));
+        }
+        self.check_room(&new)?;
         let mut tally = self.tally.clone();
         let received = self.stamp_time();
-        let frame = self.stamp(records, received, &mut tally);
+        let frame = self.stamp(&new, received, &mut tally);
         let batch = self.wal.append_durably(frame)?.map(Arc::new);
+        self.once.take_in(&new, self.tally.size());
         self.tally = tally;
         self.last_received = received;
         self.is_full.store(false, Ordering::Relaxed);
         let gone_on = self.wal.release(self.shared.held_from()).and_then(|()| self.wal.roll_when_full(&self.tally));
         self.shared.set_wanted_durable(self.wal.wanted_durable());
-        let told = batch.clone();
+        let written = batch.clone().map(|batch| Written { batch: Some(batch), spots: spots.into() });
         self.shared.publish(batch);
         // This batch is durable and is acknowledged; it is the last one.
         if let Err(cause) = gone_on {
             self.shared.stop(format!("the device under the log failed: {cause}"));
         }
-        Ok(told)
+        Ok(written)
     }
 
     fn check_room(&self, records: &[&Unsequenced]) -> Result<(), WriteError> {
@@ -144,7 +159,8 @@ impl Writer {
         for record in records {
             let seq = tally.next_seq(record.producer());
             let hash = frame.push(|out| record.write_leaf(received, seq, out), record.content());
-            tally.admit(hash, record.producer(), seq, record.phase());
+            let (producer, phase, is_once) = (record.producer(), record.phase(), record::is_once(record.id()));
+            tally.admit(hash, &Admitted { producer, seq, phase, is_once });
         }
         let checkpoint =
             Checkpoint { origin: self.origin.to_string(), size: tally.size(), root: tally.frontier.root() };

@@ -55,7 +55,7 @@ pub struct Trace {
 /// A record that is still being written.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// Its identifier, a version 7 UUID.
+    /// Its identifier: a version 7 UUID of ours, or [`crate::once_id`] of what its producer calls it.
     pub id: Uuid,
     /// When it happened, as its source says.
     pub time: Timestamp,
@@ -77,6 +77,10 @@ pub struct Draft {
     pub content: Vec<Field>,
 }
 
+/// The producer whose records tell of calls that are under way here. What others send of calls elsewhere begins and ends
+/// nothing.
+pub const CALLS_PRODUCER: &str = "gateway";
+
 /// What a record does to the set of calls that are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallPhase {
@@ -87,9 +91,12 @@ pub enum CallPhase {
 }
 
 impl CallPhase {
-    /// The phase that a record of this kind, outcome and call stands for.
+    /// The phase that a record of this producer, kind, outcome and call stands for.
     #[must_use]
-    pub fn of(kind: Kind, outcome: Option<Outcome>, call_id: Option<Uuid>) -> Option<Self> {
+    pub fn of(producer: &str, kind: Kind, outcome: Option<Outcome>, call_id: Option<Uuid>) -> Option<Self> {
+        if producer != CALLS_PRODUCER {
+            return None;
+        }
         match (kind, outcome, call_id?) {
             (Kind::InferenceRequest, Some(Outcome::Denied), _) => None,
             (Kind::InferenceRequest, _, call) => Some(Self::Begins(call)),
@@ -176,7 +183,7 @@ impl Draft {
         Ok(Unsequenced {
             id: self.id,
             producer: self.source.producer.clone(),
-            phase: CallPhase::of(self.kind, self.outcome, self.call_id),
+            phase: CallPhase::of(&self.source.producer, self.kind, self.outcome, self.call_id),
             head,
             tail,
             content,

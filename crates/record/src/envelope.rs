@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 
 use crate::value::Text;
-use crate::{Attributes, CallPhase, Commitment, Timestamp, Value};
+use crate::{Attributes, CallPhase, Commitment, Timestamp, Uuid, Value};
 
 /// A leaf, read and borrowed from its bytes. Words that a later version may add (kinds, outcomes)
 /// stay texts, so that an old reader still shows them.
@@ -163,8 +163,19 @@ impl<'a> Envelope<'a> {
         let kind = self.kind.parse().ok()?;
         let outcome = self.outcome.as_deref().and_then(|word| word.parse().ok());
         let call_id = self.call_id.as_deref().and_then(|text| text.parse().ok());
-        CallPhase::of(kind, outcome, call_id)
+        CallPhase::of(&self.source.producer, kind, outcome, call_id)
     }
+}
+
+/// The identifier of a record alone, for whoever passes over many leaves.
+#[must_use]
+pub fn id_of(leaf: &[u8]) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Identified<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Identified<'_>>(leaf).ok()?.id.parse().ok()
 }
 
 fn commitments<'a>(content: Attributes<'a>) -> Result<Vec<(Cow<'a, str>, Commitment<'a>)>, EnvelopeError> {

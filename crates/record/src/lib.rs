@@ -20,6 +20,7 @@ mod content;
 mod credential;
 mod draft;
 mod envelope;
+mod identifier;
 mod json;
 mod kind;
 mod shown;
@@ -31,8 +32,9 @@ pub use content::{
     names as content_names, salt,
 };
 pub use credential::{FingerprintKey, without_credentials};
-pub use draft::{Actor, CallPhase, Draft, Invalid, Source, Trace, Unsequenced};
-pub use envelope::{ActorRef, Envelope, EnvelopeError, SourceRef};
+pub use draft::{Actor, CALLS_PRODUCER, CallPhase, Draft, Invalid, Source, Trace, Unsequenced};
+pub use envelope::{ActorRef, Envelope, EnvelopeError, SourceRef, id_of};
+pub use identifier::{is_hex_id, is_once, once_id, uuid_v7};
 pub use kind::{Kind, Outcome, UnknownName};
 pub use shown::escaped;
 pub use time::{Timestamp, TimestampError};
@@ -50,10 +52,3 @@ pub const ATTRIBUTE_TEXT_BYTES_MAX: usize = 8_192;
 pub const ATTRIBUTES_MAX: usize = 256;
 /// The deepest nesting of lists and maps in an attribute's value.
 pub const VALUE_DEPTH_MAX: usize = 16;
-
-/// Makes a version 7 UUID (RFC 9562, section 5.7) from a time and ten random bytes.
-#[must_use]
-pub fn uuid_v7(time: Timestamp, random: &[u8; 10]) -> Uuid {
-    let millis = u64::try_from(time.as_micros() / 1_000).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid()
-}

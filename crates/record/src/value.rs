@@ -39,6 +39,23 @@ impl Value<'static> {
 }
 
 impl Value<'_> {
+    /// The same value with texts of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Bool(fact) => Value::Bool(fact),
+            Value::Int(number) => Value::Int(number),
+            Value::Float(number) => Value::Float(number),
+            Value::Text(text) => Value::Text(text.into_owned().into()),
+            Value::List(items) => Value::List(items.into_iter().map(Value::into_owned).collect()),
+            Value::Map(entries) => {
+                let owned = |(key, value): (Cow<'_, str>, Value<'_>)| (key.into_owned().into(), value.into_owned());
+                Value::Map(entries.into_iter().map(owned).collect())
+            }
+        }
+    }
+
     /// The value as compact JSON.
     #[must_use]
     pub fn to_json(&self) -> String {

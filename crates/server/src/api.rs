@@ -23,13 +23,14 @@ use tower::ServiceExt as _;
 use witness::{Cosigner, Refusal};
 
 use crate::evidence::evidence_for;
+use crate::intake::{self, Intake};
 use crate::listen::Surface;
 use crate::log_files;
 use crate::problem::Problem;
 use crate::tail;
 
 /// Every route, with the methods that it takes. `openapi.json` is tested against this list.
-pub const ROUTES: [(&str, &str); 15] = [
+pub const ROUTES: [(&str, &str); 16] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/version"),
@@ -38,6 +39,7 @@ pub const ROUTES: [(&str, &str); 15] = [
     ("GET", "/api/v1/search"),
     ("POST", "/api/v1/sql"),
     ("GET", "/api/v1/calls/{id}"),
+    ("POST", "/api/v1/records"),
     ("GET", "/api/v1/records/{id}"),
     ("GET", "/api/v1/records/{id}/proof"),
     ("GET", "/api/v1/tail"),
@@ -71,8 +73,8 @@ pub struct Api(Arc<Inner>);
 struct Inner {
     log: PublishedLog,
     engine: Engine,
-    /// The log, while it is being written; none when a stopped one is read.
-    ledger: Option<Ledger>,
+    /// What takes records in, while the log is being written; none when a stopped one is read.
+    intake: Option<Intake>,
     key: VerifierKey,
     build: Build,
     /// Cosigns the checkpoints of other logs; none when this server is no witness.
@@ -80,17 +82,22 @@ struct Inner {
 }
 
 impl Api {
-    /// The routes over a log that is being written, or over a stopped one when `ledger` is none.
+    /// The routes over a log that is being written, or over a stopped one when `intake` is none.
     #[must_use]
     pub fn new(
         log: PublishedLog,
         engine: Engine,
-        ledger: Option<Ledger>,
+        intake: Option<Intake>,
         key: VerifierKey,
         build: Build,
         witness: Option<Cosigner>,
     ) -> Self {
-        Self(Arc::new(Inner { log, engine, ledger, key, build, witness }))
+        Self(Arc::new(Inner { log, engine, intake, key, build, witness }))
+    }
+
+    /// The log, while it is being written.
+    fn ledger(&self) -> Option<&Ledger> {
+        self.0.intake.as_ref().map(|intake| &intake.ledger)
     }
 
     /// The routes.
@@ -104,6 +111,7 @@ impl Api {
             .route("/api/v1/search", get(search))
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
+            .route("/api/v1/records", post(take_in).layer(DefaultBodyLimit::max(intake::BODY_BYTES_MAX)))
             .route("/api/v1/records/{id}", get(record))
             .route("/api/v1/records/{id}/proof", get(proof))
             .route("/api/v1/tail", get(follow))
@@ -150,7 +158,7 @@ impl Surface for ApiSurface {
 }
 
 async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
-    match &api.0.ledger {
+    match api.ledger() {
         Some(ledger) if ledger.is_full() => {
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", "there is no space left to record on"))
         }
@@ -163,7 +171,7 @@ async fn version(State(api): State<Api>) -> Json<Value> {
 }
 
 async fn log(State(api): State<Api>) -> Json<Value> {
-    let durable = api.0.ledger.as_ref().map(Ledger::durable);
+    let durable = api.ledger().map(Ledger::durable);
     Json(json!({
         "origin": api.0.key.name(),
         "vkey": api.0.key.to_string(),
@@ -263,9 +271,21 @@ async fn proof(
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let names = query.disclose.split(',').map(str::trim).filter(|name| !name.is_empty());
     let disclose = names.map(str::to_owned).collect();
-    let Inner { log, engine, ledger, .. } = api.0.as_ref();
-    let evidence = evidence_for(log.clone(), engine, ledger.as_ref(), &id, disclose).await?;
+    let Inner { log, engine, .. } = api.0.as_ref();
+    let evidence = evidence_for(log.clone(), engine, api.ledger(), &id, disclose).await?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], evidence.to_string()).into_response())
+}
+
+async fn take_in(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    let Some(intake) = &api.0.intake else {
+        return Err(not_running("it takes no records"));
+    };
+    intake.take(&headers, body).await
+}
+
+fn not_running(so: &str) -> Problem {
+    let detail = format!("the log is not being written, so {so}; start it with `testimony serve`");
+    Problem::new(StatusCode::CONFLICT, "not_running", detail)
 }
 
 async fn story(api: &Api, id: &str) -> Result<Vec<Value>, Problem> {
@@ -287,9 +307,8 @@ async fn follow(
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     check_origin(&headers)?;
-    let Some(ledger) = &api.0.ledger else {
-        let detail = "the log is not being written, so there is nothing to follow; start it with `testimony serve`";
-        return Err(Problem::new(StatusCode::CONFLICT, "not_running", detail));
+    let Some(ledger) = api.ledger() else {
+        return Err(not_running("there is nothing to follow"));
     };
     // A client that was cut off goes on after the last record it has seen.
     let last_seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -11,6 +11,7 @@
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
 //! | `evidence` | proofs for single records |
+//! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
 //! | `tail` | `/api/v1/tail`: server-sent events |
 //! | `problem` | errors as RFC 9457 says them |
@@ -18,6 +19,7 @@
 mod api;
 mod evidence;
 mod hosts;
+mod intake;
 mod lanes;
 mod listen;
 mod log_files;
@@ -26,6 +28,7 @@ mod tail;
 
 pub use api::{Api, ApiSurface, Build, ROUTES};
 pub use hosts::AllowedHosts;
+pub use intake::Intake;
 pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use problem::Problem;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use search::{EngineError, SqlError};
 use serde_json::json;
 use witness::Refusal;
@@ -14,13 +14,22 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// After how many seconds it is worth trying again.
+    retry_after: Option<u32>,
 }
 
 impl Problem {
     /// A status, a word for programs and a sentence for people.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), retry_after: None }
+    }
+
+    /// Says after how many seconds it is worth trying again.
+    #[must_use]
+    pub const fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// There is no such thing.
@@ -41,6 +50,9 @@ impl IntoResponse for Problem {
         }));
         let mut response = (self.status, body).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "record",
     "tlog",
     "verify",
@@ -20,6 +20,7 @@ const ORDER: [&str; 12] = [
     "dial",
     "ledger",
     "witness",
+    "ingest",
     "search",
     "gateway",
     "server",

@@ -2,12 +2,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use record::{Envelope, Field, Kind, Outcome, Source, uuid_v7};
+use tlog::Hash;
 use world::{Disk, Fault, ManualClock, SeededEntropy, SimulatedDisk};
 
 use super::*;
 use crate::Archive;
 
 mod failpoints;
+mod once;
 mod power;
 
 const DATA: &str = "data";

@@ -85,9 +85,9 @@ fn a_draft_beyond_a_limit_is_refused_by_name() {
 #[test]
 fn a_denied_request_begins_no_call() {
     let call = Uuid::nil();
-    assert_eq!(CallPhase::of(Kind::InferenceRequest, Some(Outcome::Denied), Some(call)), None);
+    assert_eq!(CallPhase::of(CALLS_PRODUCER, Kind::InferenceRequest, Some(Outcome::Denied), Some(call)), None);
     assert_eq!(
-        CallPhase::of(Kind::InferenceRequest, Some(Outcome::Allowed), Some(call)),
+        CallPhase::of(CALLS_PRODUCER, Kind::InferenceRequest, Some(Outcome::Allowed), Some(call)),
         Some(CallPhase::Begins(call))
     );
 }

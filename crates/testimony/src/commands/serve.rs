@@ -10,7 +10,7 @@ use gateway::{Gateway, RecordWhen, Settings, Upstream};
 use ledger::{Identity, Ledger, Opened, PublishedLog};
 use record::Uuid;
 use search::{Engine, SealAt};
-use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Lane, ListenLimits, serve};
+use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Intake, Lane, ListenLimits, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use witness::Ahead;
@@ -152,7 +152,9 @@ impl Running {
         let system = config.source(key.name(), "system");
         let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
         let gateway = start_gateway(&world, &config, &ledger, &identity, upstream, settings, &open_calls).await?;
-        let router = Api::new(log.clone(), engine.clone(), Some(ledger.clone()), key, BUILD, cosigner).router();
+        let door = ingest::Door::new(config.source(key.name(), "records"));
+        let intake = Intake { ledger: ledger.clone(), door, world: world.clone() };
+        let router = Api::new(log.clone(), engine.clone(), Some(intake), key, BUILD, cosigner).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
         let stop = watch::Sender::new(false);
         let stopped = || {

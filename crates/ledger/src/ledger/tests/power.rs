@@ -24,6 +24,7 @@ pub(super) fn bench(disk: SimulatedDisk, seed: u64) -> Bench {
 
 pub(super) fn draft(bench: &Bench) -> Draft {
     let mut draft = bench.draft(Kind::InferenceRequest, 0);
+    draft.id = record::once_id("power", &format!("{:x}", u128::from_be_bytes(bench.world.entropy.bytes())));
     draft.outcome = Some(Outcome::Denied);
     let length = usize::from(bench.world.entropy.bytes::<1>()[0]) * 4;
     draft.content[0].bytes = vec![b'x'; length];
@@ -44,13 +45,19 @@ impl Told {
         self.checkpoints.extend(published.filter(|published| self.checkpoints.last() != Some(published)));
     }
 
-    /// I1 to I4, after a start on what was left and one more record.
+    /// I1 to I5, after a start on what was left, one more record, and some of the acknowledged ones sent again.
     pub(super) async fn check(&self, left: SimulatedDisk, seed: u64, case: &str) {
         let bench = bench(left, seed ^ 0xFACE);
         let opened = Ledger::open(&bench.world, Path::new(DATA), &bench.options);
         let opened = opened.unwrap_or_else(|error| panic!("{case}: {error:?}"));
         let next = opened.ledger.append(draft(&bench)).await.unwrap_or_else(|error| panic!("{case}: {error}"));
         assert!(next.index >= self.receipts.len() as u64, "{case}: {next:?}");
+        for receipt in self.receipts.iter().take(1).chain(self.receipts.iter().rev().take(2)) {
+            if record::is_once(receipt.id) {
+                let again = opened.ledger.append(Draft { id: receipt.id, ..draft(&bench) }).await;
+                assert_eq!(again.as_deref(), Ok(&Receipt { is_repeat: true, ..*receipt }), "{case}");
+            }
+        }
         opened.ledger.close();
         let hashes = bench.leaf_hashes().unwrap_or_else(|error| panic!("{case}: {error:?}"));
         let mut published = self.checkpoints.iter().peekable();

@@ -1,0 +1,12 @@
+//! # ingest: what others have to say, as drafts
+//!
+//! One file a door. A door reads a format from outside and makes drafts; it decides nothing and stores nothing. Whoever
+//! holds the ledger appends what it gives, and answers the sender when that is durable.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `records` | our own format: JSON, or JSON lines (`POST /api/v1/records`) |
+
+mod records;
+
+pub use records::{Door, Form, RECORDS_MAX, Rejected};

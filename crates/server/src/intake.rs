@@ -1,0 +1,107 @@
+//! `POST /api/v1/records`: records that others send, acknowledged when they are durable.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{HeaderName, StatusCode};
+use ingest::{Door, Form, Rejected};
+use ledger::{AppendError, Ledger, Receipt};
+use record::Timestamp;
+use serde_json::{Value, json};
+use world::World;
+
+use crate::problem::Problem;
+
+/// The largest body of a request.
+pub(crate) const BODY_BYTES_MAX: usize = 16 << 20;
+/// After how many seconds a sender should try again.
+const RETRY_AFTER_S: u32 = 5;
+/// The IETF draft "The Idempotency-Key HTTP Header Field": the same request sent again is done once.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What takes records in.
+#[derive(Clone)]
+pub struct Intake {
+    /// The log that they go to.
+    pub ledger: Ledger,
+    /// Reads what is sent.
+    pub door: Door,
+    /// Times and identifiers for records that come without.
+    pub world: World,
+}
+
+impl Intake {
+    pub(crate) async fn take(&self, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
+        let form = form(headers)?;
+        let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.to_str().map_err(|_| unreadable_key())).transpose()?;
+        let received = Timestamp::from_micros(self.world.clock.now_micros());
+        let read = self.door.read(&body, form, key, received, || self.world.entropy.bytes());
+        let (mut drafts, mut rejected) = (Vec::with_capacity(read.len()), Vec::new());
+        let mut order = Vec::with_capacity(read.len());
+        for (nth, draft) in read.into_iter().enumerate() {
+            match draft {
+                Ok(draft) => {
+                    drafts.push(draft);
+                    order.push(nth);
+                }
+                Err(why) => rejected.push((nth, why.to_string(), why == Rejected::TooMany)),
+            }
+        }
+        if let [(_, why, true)] = rejected.as_slice() {
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", why.clone()));
+        }
+        let verdicts = self.ledger.append_each(drafts).await.map_err(|error| not_recorded(&error))?;
+        let mut receipts = Vec::with_capacity(verdicts.len());
+        for (nth, verdict) in order.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(receipt) => receipts.push(self.receipt(nth, &receipt)),
+                Err(why) => rejected.push((nth, why.to_string(), false)),
+            }
+        }
+        rejected.sort_by_key(|(nth, ..)| *nth);
+        if let (true, Some((nth, why, _))) = (receipts.is_empty(), rejected.first()) {
+            let detail = format!("record {nth}: {why}; none of the {} was stored", rejected.len());
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_record", detail));
+        }
+        let rejected: Vec<Value> =
+            rejected.into_iter().map(|(nth, why, _)| json!({"record": nth, "error": why})).collect();
+        let origin = self.ledger.origin().as_ref();
+        Ok(Json(json!({"origin": origin, "receipts": receipts, "rejected": rejected})).into_response())
+    }
+
+    fn receipt(&self, nth: usize, receipt: &Receipt) -> Value {
+        json!({
+            "record": nth,
+            "id": receipt.id.to_string(),
+            "index": receipt.index,
+            "leaf_hash": receipt.leaf_hash.to_string(),
+            "repeat": receipt.is_repeat,
+        })
+    }
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match media.split(';').next().unwrap_or_default().trim() {
+        "application/json" => Ok(Form::Json),
+        "application/jsonl" | "application/x-ndjson" | "application/x-jsonlines" => Ok(Form::Lines),
+        _ => {
+            let detail = "send the header content-type: application/json, or application/jsonl for a record a line";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
+        }
+    }
+}
+
+fn unreadable_key() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "the header idempotency-key must be plain ASCII")
+}
+
+/// Nothing was acknowledged: the sender keeps what it has and sends it again.
+fn not_recorded(error: &AppendError) -> Problem {
+    if matches!(error, AppendError::TooMuch(_)) {
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string());
+    }
+    let detail = format!("the records cannot be stored: {error}; send them again later");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", detail).retry_after(RETRY_AFTER_S)
+}
