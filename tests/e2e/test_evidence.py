@@ -53,9 +53,11 @@ def test_the_small_checker_agrees(server, call, tmp_path):
     file.write_text(text.replace("\nindex 1\n", "\nindex 0\n"))
     assert check("evidence", file, "--key", key).returncode == run("check", file, "--key", key, check=False).returncode == 3
     checkpoint = log / "checkpoint"
-    checkpoint.write_text(checkpoint.read_text().replace("\n2\n", "\n1\n"))
+    signed = checkpoint.read_text()
+    size = signed.splitlines()[1]
+    checkpoint.write_text(signed.replace(f"\n{size}\n", "\n1\n"))
     assert check("log", log, "--key", key).returncode == 3
-    checkpoint.write_text(checkpoint.read_text().replace("\n1\n", "\n2\n"))
+    checkpoint.write_text(signed)
     assert check("log", log).returncode == 2
 
 

@@ -35,7 +35,8 @@ def test_checkpoints_are_cosigned_and_evidence_says_so(pair, serve, scripted, tm
     again = serve(scripted, "--config", config, data=log.data)
     _, headers, _ = again.post(chat("Who has seen this?"))
     records = json.loads(again.get(f"/api/v1/calls/{headers['testimony-call']}")[2])["records"]
-    size = records[-1]["log_index"] + 1
+    # The question above is the record after those that it shows.
+    size = records[-1]["log_index"] + 2
     note = wait_for(lambda: (text := checkpoint(again)).count("\u2014 ") == 2 and f"\n{size}\n" in text and text)
     assert http(f"{witness.api}/witness/checkpoint?origin={note.splitlines()[0]}")[2].splitlines()[1] == str(size)
     file, policy = tmp_path / "evidence", tmp_path / "policy"

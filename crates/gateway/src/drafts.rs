@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use access::{Identity, Method as Shown};
 use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
 use record::{
@@ -21,7 +22,8 @@ use crate::upstream::Upstream;
 const USER_BYTES_MAX: usize = 256;
 
 /// Headers in which credentials come.
-const CREDENTIAL_HEADERS: [&str; 5] = ["authorization", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"];
+pub(crate) const CREDENTIAL_HEADERS: [&str; 5] =
+    ["authorization", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"];
 
 /// What stays the same for all records of one call.
 pub(crate) struct CallFacts {
@@ -39,6 +41,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) peer: IpAddr,
+    /// Who calls.
+    pub(crate) identity: &'a Identity,
 }
 
 /// How a call ended.
@@ -82,6 +86,9 @@ impl CallFacts {
         common.set("gen_ai.operation.name", operation);
         if let Some(request) = request {
             common.set_text("gen_ai.request.model", &request.model);
+            if let (true, Some(user)) = (arrival.identity.method != Shown::Anonymous, claimed_user(request)) {
+                common.set_text("user.id", &user);
+            }
         }
         Self {
             call: uuid_v7(now(world), &world.entropy.bytes()),
@@ -190,8 +197,8 @@ fn json_field(name: &str, bytes: Vec<u8>) -> Field {
     field(name, "application/json", bytes)
 }
 
-/// Nobody is authenticated here yet. What a caller says of itself is taken down as a claim, and a credential that
-/// we cannot check as a fingerprint.
+/// Whoever has shown who they are is that. Of anybody else, what they say of themselves is taken down as a claim, and a credential
+/// that is none of ours as a fingerprint.
 fn actor(key: &FingerprintKey, arrival: &Arrival<'_>, request: Option<&ChatRequest<'_>>) -> Actor {
     let credential = CREDENTIAL_HEADERS.iter().find_map(|name| arrival.headers.get(*name));
     let fingerprint = credential.map(|value| {
@@ -199,8 +206,10 @@ fn actor(key: &FingerprintKey, arrival: &Arrival<'_>, request: Option<&ChatReque
         let token = if bytes.len() > 7 && bytes[..7].eq_ignore_ascii_case(b"bearer ") { &bytes[7..] } else { bytes };
         key.fingerprint(token)
     });
-    let claimed = request.and_then(|request| request.member::<String>("user"));
-    let claimed = claimed.filter(|user| !user.is_empty() && user.len() <= USER_BYTES_MAX);
+    if arrival.identity.method != Shown::Anonymous {
+        return arrival.identity.actor(Some(arrival.peer), fingerprint);
+    }
+    let claimed = request.and_then(claimed_user);
     let (kind, id, auth) = match (claimed, &fingerprint) {
         (Some(user), _) => ("user", Some(user), Some("claimed")),
         (None, Some(fingerprint)) => ("credential", Some(fingerprint.clone()), Some("unverified")),
@@ -213,6 +222,12 @@ fn actor(key: &FingerprintKey, arrival: &Arrival<'_>, request: Option<&ChatReque
         ip: Some(arrival.peer.to_canonical().to_string()),
         fingerprint,
     }
+}
+
+/// On whose behalf a caller says that it calls.
+fn claimed_user(request: &ChatRequest<'_>) -> Option<String> {
+    let claimed = request.member::<String>("user");
+    claimed.filter(|user| !user.is_empty() && user.len() <= USER_BYTES_MAX)
 }
 
 /// W3C Trace Context, section 3.2: `00-<32 hex>-<16 hex>-<2 hex>`.

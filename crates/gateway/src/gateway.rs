@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::{Action, Attempt, AuthRecords, Authenticator, Facts, Identity, Method as Shown, Target, authorize};
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -18,7 +19,7 @@ use world::World;
 
 use crate::answer::AnswerBody;
 use crate::call::{CALL_HEADER, Call};
-use crate::drafts::{Arrival, CallFacts};
+use crate::drafts::{Arrival, CREDENTIAL_HEADERS, CallFacts, now};
 use crate::interrupted;
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
@@ -72,6 +73,17 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// Who may call.
+#[derive(Clone)]
+pub struct AccessControl {
+    /// Says who is calling.
+    pub authenticator: Arc<Authenticator>,
+    /// Makes the records of refusals.
+    pub records: AuthRecords,
+    /// The key under which credentials are fingerprinted.
+    pub fingerprints: FingerprintKey,
+}
+
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -96,7 +108,7 @@ pub(crate) struct Inner {
     pub(crate) spool: Spool,
     pub(crate) settings: Settings,
     source: Arc<Source>,
-    fingerprint: FingerprintKey,
+    access: AccessControl,
     /// Whether calls under way are to end now.
     pub(crate) stopping: watch::Sender<bool>,
     /// How many calls are under way.
@@ -116,8 +128,8 @@ impl Gateway {
         world: &World,
         data: &Path,
         ledger: Ledger,
-        fingerprint: FingerprintKey,
         upstream: Upstream,
+        access: AccessControl,
         settings: Settings,
         open_calls: &[(Uuid, u64)],
     ) -> Result<(Self, usize), GatewayError> {
@@ -134,7 +146,7 @@ impl Gateway {
             spool,
             settings,
             source,
-            fingerprint,
+            access,
             stopping: watch::Sender::new(false),
             under_way: watch::Sender::new(0),
         });
@@ -173,7 +185,14 @@ impl Gateway {
     {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let arrival = Arrival { method: &parts.method, path: &path, headers: &parts.headers, peer: peer.ip() };
+        let (method, headers, peer) = (&parts.method, &parts.headers, peer.ip());
+        let action = if path == MODELS_PATH { Action::ListModels } else { Action::CallModel };
+        let attempt = Attempt { method: method.as_str(), path: &path, peer };
+        let identity = match self.admit(action, headers, &attempt).await {
+            Ok(identity) => identity,
+            Err(refused) => return refused,
+        };
+        let arrival = Arrival { method, path: &path, headers, peer, identity: &identity };
         match (path.as_str(), &parts.method) {
             (CHAT_PATH, &Method::POST) => self.chat(&arrival, body).await,
             (MODELS_PATH, &Method::GET) => self.models(&arrival).await,
@@ -184,6 +203,32 @@ impl Gateway {
                 self.refuse(&arrival, &Refusal::invalid(StatusCode::NOT_FOUND, "not_found", message), &[]).await
             }
         }
+    }
+
+    /// Who calls, if they may call some model or other; which one, the request says.
+    async fn admit(
+        &self,
+        action: Action,
+        headers: &HeaderMap,
+        attempt: &Attempt<'_>,
+    ) -> Result<Arc<Identity>, Response<AnswerBody>> {
+        let inner = &self.inner;
+        let now = now(&inner.world);
+        let found = inner.access.authenticator.authenticate_call(headers, attempt.peer, None, now);
+        let (known, refused_as) = match found {
+            Ok(identity) => match authorize(&identity, action, Target::Filtered, now) {
+                Ok(()) => return Ok(identity),
+                Err(refused) => (Some(identity), refused),
+            },
+            Err(refused) => (None, refused),
+        };
+        if refused_as.is_worth_a_record() {
+            let draft = inner.access.records.refused(&refused_as, known.as_deref(), attempt);
+            if let Err(error) = inner.ledger.append(draft).await {
+                return Err(refused(&Refusal::not_recorded(&error), None));
+            }
+        }
+        Err(refused(&Refusal::not_admitted(&refused_as), None))
     }
 
     async fn chat<B>(&self, arrival: &Arrival<'_>, body: B) -> Response<AnswerBody>
@@ -202,6 +247,9 @@ impl Gateway {
             Ok(request) => request,
             Err(refusal) => return self.refuse(arrival, &refusal, &body).await,
         };
+        if let Err(refusal) = self.check_scope(arrival.identity, &request) {
+            return self.refuse(arrival, &refusal, &body).await;
+        }
         let facts = self.facts(arrival, "chat", Some(&request));
         let intent = facts.request(&self.inner.world, arrival, &self.upstream, Some(&request));
         self.forward(arrival, facts, intent, body.clone(), true).await
@@ -217,7 +265,7 @@ impl Gateway {
         CallFacts::new(
             &self.inner.world,
             self.inner.source.clone(),
-            &self.inner.fingerprint,
+            &self.inner.access.fingerprints,
             arrival,
             operation,
             request,
@@ -234,7 +282,8 @@ impl Gateway {
         is_chat: bool,
     ) -> Response<AnswerBody> {
         let path = arrival.path.strip_prefix("/v1").unwrap_or(arrival.path).to_owned();
-        let call = Call::new(self.clone(), facts, arrival.method.clone(), path, arrival.headers.clone(), body, is_chat);
+        let headers = forwarded(arrival);
+        let call = Call::new(self.clone(), facts, arrival.method.clone(), path, headers, body, is_chat);
         let (sender, answer) = oneshot::channel();
         tokio::spawn(call.run(intent, sender));
         match answer.await {
@@ -280,6 +329,14 @@ impl Gateway {
         Err(Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message).param("model"))
     }
 
+    fn check_scope(&self, identity: &Identity, request: &ChatRequest<'_>) -> Result<(), Refusal> {
+        let Source { environment, service, .. } = self.inner.source.as_ref();
+        let facts = Facts { environment: Some(environment), service: Some(service), model: Some(&request.model) };
+        let now = now(&self.inner.world);
+        let verdict = authorize(identity, Action::CallModel, Target::One(facts), now);
+        verdict.map_err(|refused| Refusal::not_admitted(&refused).param("model"))
+    }
+
     async fn read_body<B>(&self, mut body: B) -> Result<Bytes, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -319,6 +376,17 @@ pub(crate) fn refused(refusal: &Refusal, call: Option<Uuid>) -> Response<AnswerB
         response.headers_mut().insert(CALL_HEADER, value);
     }
     response
+}
+
+/// The headers that go on. A credential of ours has done its work here and is nobody else's business.
+fn forwarded(arrival: &Arrival<'_>) -> HeaderMap {
+    let mut headers = arrival.headers.clone();
+    if arrival.identity.method != Shown::Anonymous {
+        for name in CREDENTIAL_HEADERS {
+            headers.remove(name);
+        }
+    }
+    headers
 }
 
 /// A page in a browser can make a form post without asking; it cannot claim that its body is JSON.

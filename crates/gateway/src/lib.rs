@@ -28,6 +28,6 @@ mod spool;
 mod upstream;
 
 pub use answer::{AnswerBody, Cut, End, Piece};
-pub use gateway::{Gateway, GatewayError, Limits, RecordWhen, Settings};
+pub use gateway::{AccessControl, Gateway, GatewayError, Limits, RecordWhen, Settings};
 pub use openai::refusal::Refusal;
 pub use upstream::{Upstream, UpstreamError};

@@ -9,4 +9,4 @@
 
 mod records;
 
-pub use records::{Door, Form, RECORDS_MAX, Rejected};
+pub use records::{Door, Form, Keys, RECORDS_MAX, Rejected};

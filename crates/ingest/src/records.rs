@@ -23,6 +23,15 @@ pub enum Form {
     Lines,
 }
 
+/// What decides whether a record was sent before.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Keys<'a> {
+    /// Who sends, where that is known: each sender's keys are its own.
+    pub sender: Option<&'a str>,
+    /// The request's idempotency key, for records without a key of their own.
+    pub request: Option<&'a str>,
+}
+
 /// Why something that was sent is not a record. It was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
@@ -92,13 +101,13 @@ impl Door {
         Self { source }
     }
 
-    /// Reads the body of a request: for each record in it a draft, or why it is none. `key` is the request's idempotency key
-    /// and stands for records without one of their own; `received` and `random` make identifiers for those without any.
+    /// Reads the body of a request: for each record in it a draft, or why it is none. `received` and `random` make
+    /// identifiers for those without a key.
     pub fn read(
         &self,
         body: &[u8],
         form: Form,
-        key: Option<&str>,
+        keys: Keys<'_>,
         received: Timestamp,
         random: impl Fn() -> [u8; 10],
     ) -> Vec<Result<Draft, Rejected>> {
@@ -107,11 +116,17 @@ impl Door {
             Ok(texts) => texts,
             Err(rejected) => return vec![Err(rejected)],
         };
+        let producer = &self.source.producer;
+        let namespace = keys.sender.map_or(producer.clone(), |sender| format!("{producer}/{sender}"));
         let many = texts.len() > 1;
         let read = |(nth, text): (usize, &str)| {
             // The same request sent again has the same records in the same order.
-            let key = key.map(|key| if many { format!("{key}/{nth}") } else { key.to_owned() });
-            self.draft(text, key, received, &random)
+            let key = keys.request.map(|key| if many { format!("{key}/{nth}") } else { key.to_owned() });
+            let id = |own: Option<String>| match own.or(key) {
+                Some(key) => Ok(once_id(&namespace, name("key", &key)?)),
+                None => Ok(uuid_v7(received, &random())),
+            };
+            self.draft(text, id, received)
         };
         texts.into_iter().enumerate().map(read).collect()
     }
@@ -119,19 +134,14 @@ impl Door {
     fn draft(
         &self,
         text: &str,
-        key: Option<String>,
+        id: impl FnOnce(Option<String>) -> Result<Uuid, Rejected>,
         received: Timestamp,
-        random: &impl Fn() -> [u8; 10],
     ) -> Result<Draft, Rejected> {
         let sent: Sent<'_> = serde_json::from_str(text).map_err(|error| Rejected::Malformed(error.to_string()))?;
         let kind = member("kind", &sent.kind, str::parse::<Kind>)?;
         let time = sent.time.as_deref().map(|time| member("time", time, Timestamp::parse)).transpose()?;
         let source = self.source_of(&sent.source)?;
-        let id = match sent.key.or(key) {
-            Some(key) => once_id(&source.producer, name("key", &key)?),
-            None => uuid_v7(received, &random()),
-        };
-        let mut draft = Draft::new(id, time.unwrap_or(received), kind, Arc::new(source));
+        let mut draft = Draft::new(id(sent.key)?, time.unwrap_or(received), kind, Arc::new(source));
         draft.outcome =
             sent.outcome.as_deref().map(|word| member("outcome", word, str::parse::<Outcome>)).transpose()?;
         draft.call_id = sent.call_id.as_deref().map(|id| member("call_id", id, str::parse::<Uuid>)).transpose()?;

@@ -60,6 +60,12 @@ pub struct Answer {
 impl Answer {
     /// How many rows there are.
     #[must_use]
+    pub fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// How many rows there are.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }

@@ -23,6 +23,7 @@ use crate::sql::{Sessions, SqlError, invalid};
 use crate::stored::StoredRecord;
 use crate::story;
 use crate::table::{RecordsTable, Snapshot};
+use crate::view::View;
 
 /// The name under which this follower holds the write-ahead log.
 const NAME: &str = "search";
@@ -263,11 +264,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the statement is wrong, not a query, or exceeds its limits.
-    pub fn sql(&self, statement: String, limits: Limits) -> Running<Answer> {
-        let engine = self.clone();
+    pub fn sql(&self, view: &View, statement: String, limits: Limits) -> Running<Answer> {
+        let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
             let snapshot = engine.snapshot()?;
-            let frame = engine.0.sessions.plan(&statement, snapshot).await?;
+            let frame = engine.0.sessions.plan(&statement, snapshot, &view).await?;
             collect(frame, limits).await
         })
     }
@@ -276,11 +277,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the query is wrong or exceeds its limits.
-    pub fn search(&self, search: Search, limits: Limits) -> Running<Answer> {
-        let engine = self.clone();
+    pub fn search(&self, view: &View, search: Search, limits: Limits) -> Running<Answer> {
+        let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
             let filter = engine.filter(&search)?;
-            let session = engine.0.sessions.session(RecordsTable::visible(engine.snapshot()?))?;
+            let session = engine.0.sessions.session(RecordsTable::visible(engine.snapshot()?, &view))?;
             let newest_first = vec![col("time").sort(false, false), col("log_index").sort(false, false)];
             let frame = session.table("records").await.map_err(invalid)?.filter(filter).map_err(invalid)?;
             let frame = frame.sort(newest_first).map_err(invalid)?;
@@ -294,10 +295,10 @@ impl Engine {
     ///
     /// # Errors
     /// When it exceeds its limits.
-    pub fn story(&self, id: String, limits: Limits) -> Running<Vec<serde_json::Value>> {
-        let engine = self.clone();
+    pub fn story(&self, view: &View, id: String, limits: Limits) -> Running<Vec<serde_json::Value>> {
+        let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
-            let frame = engine.whole(col("call_id").eq(lit(id.clone())).or(col("id").eq(lit(id)))).await?;
+            let frame = engine.whole(&view, col("call_id").eq(lit(id.clone())).or(col("id").eq(lit(id)))).await?;
             let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
             story::write(&collect(frame.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await?)
         })
@@ -307,13 +308,13 @@ impl Engine {
     ///
     /// # Errors
     /// When it exceeds its limits.
-    pub fn stored(&self, id: String, limits: Limits) -> Running<Option<StoredRecord>> {
-        let engine = self.clone();
+    pub fn stored(&self, view: &View, id: String, limits: Limits) -> Running<Option<StoredRecord>> {
+        let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
             // No identifier is a number: it is a UUID.
             let wanted =
                 id.parse::<u64>().map_or_else(|_| col("id").eq(lit(&id)), |index| col("log_index").eq(lit(index)));
-            let frame = engine.whole(wanted).await?;
+            let frame = engine.whole(&view, wanted).await?;
             let answer = collect(frame.limit(0, Some(1)).map_err(invalid)?, limits).await?;
             Ok(answer.batches.iter().flat_map(StoredRecord::all).next())
         })
@@ -326,7 +327,8 @@ impl Engine {
     pub fn stored_after(&self, index: u64, producer: &'static str, limits: Limits) -> Running<Vec<StoredRecord>> {
         let engine = self.clone();
         self.run(limits, async move {
-            let frame = engine.whole(col("producer").eq(lit(producer)).and(col("log_index").gt(lit(index)))).await?;
+            let wanted = col("producer").eq(lit(producer)).and(col("log_index").gt(lit(index)));
+            let frame = engine.whole(&View::everything(), wanted).await?;
             let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
             let answer = collect(frame.limit(0, Some(limits.rows_max)).map_err(invalid)?, limits).await?;
             Ok(answer.batches.iter().flat_map(StoredRecord::all).collect())
@@ -334,8 +336,8 @@ impl Engine {
     }
 
     /// The records for which something holds, with all content.
-    async fn whole(&self, wanted: Expr) -> Result<DataFrame, EngineError> {
-        let session = self.0.sessions.session(RecordsTable::whole(self.snapshot()?))?;
+    async fn whole(&self, view: &View, wanted: Expr) -> Result<DataFrame, EngineError> {
+        let session = self.0.sessions.session(RecordsTable::whole(self.snapshot()?, view))?;
         Ok(session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?)
     }
 

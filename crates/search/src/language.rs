@@ -13,8 +13,8 @@ mod parse;
 
 use std::fmt;
 
-pub(crate) use compile::compile;
 pub use compile::span_micros;
+pub(crate) use compile::{compile, like};
 pub(crate) use parse::parse;
 
 /// Where in a query something is: byte offsets.

@@ -12,6 +12,7 @@
 //! | `live` | the unsealed tail |
 //! | `segment` | Parquet segments: writing, listing, reading back |
 //! | `table` | the table over both |
+//! | `view` | what a caller may see: a row filter inside the table |
 //! | `language` | the query language: `model:gemma* since:7d "refund"` |
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
 //! | `answer` | results as JSON, JSON lines, CSV |
@@ -36,6 +37,7 @@ mod stored;
 mod story;
 mod table;
 mod tail;
+mod view;
 
 pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
@@ -45,3 +47,4 @@ pub use language::{QueryError, Span, span_micros};
 pub use sql::SqlError;
 pub use stored::StoredRecord;
 pub use tail::{Tail, TailRow};
+pub use view::View;

@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::table::{RecordsTable, STORE_URL, Snapshot};
+use crate::view::View;
 
 /// The longest statement, in bytes.
 const SQL_BYTES_MAX: usize = 65_536;
@@ -39,6 +40,9 @@ pub enum SqlError {
     /// It would change something, or is of a kind that is not offered.
     #[error("only SELECT and EXPLAIN are allowed here: the log cannot be changed, and nothing else needs to be")]
     NotAQuery,
+    /// It would show how many records there are that may not be seen.
+    #[error("EXPLAIN is for those who may see every record")]
+    ExplainsMore,
     /// It is not SQL, or names something that is not there.
     #[error("{0}")]
     Invalid(String),
@@ -87,10 +91,13 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Plans a caller's statement over a snapshot.
-    pub(crate) async fn plan(&self, statement: &str, snapshot: Snapshot) -> Result<DataFrame, SqlError> {
+    /// Plans a caller's statement over what they may see of a snapshot.
+    pub(crate) async fn plan(&self, statement: &str, snapshot: Snapshot, view: &View) -> Result<DataFrame, SqlError> {
         let parsed = parse(statement)?;
-        let session = self.session(RecordsTable::visible(snapshot))?;
+        if view.is_restricted() && is_explain(&parsed) {
+            return Err(SqlError::ExplainsMore);
+        }
+        let session = self.session(RecordsTable::visible(snapshot, view))?;
         if statement.to_ascii_lowercase().contains("calls") {
             let view = session.sql(CALLS_VIEW).await.map_err(invalid)?.into_view();
             session.register_table("calls", view).map_err(invalid)?;
@@ -132,6 +139,14 @@ fn is_query(statement: &DfStatement) -> bool {
     match statement {
         DfStatement::Statement(statement) => is_select(statement),
         DfStatement::Explain(explain) => is_query(&explain.statement),
+        _ => false,
+    }
+}
+
+fn is_explain(statement: &DfStatement) -> bool {
+    match statement {
+        DfStatement::Explain(_) => true,
+        DfStatement::Statement(statement) => matches!(**statement, Statement::Explain { .. }),
         _ => false,
     }
 }

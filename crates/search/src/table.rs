@@ -18,6 +18,7 @@ use datafusion::physical_plan::union::UnionExec;
 
 use crate::columns::{SCHEMA, VISIBLE, VISIBLE_SCHEMA};
 use crate::segment::Segment;
+use crate::view::{View, ViewExec};
 
 /// The object store under which the folder `segments/` is known to DataFusion.
 pub(crate) const STORE_URL: &str = "testimony://segments";
@@ -34,17 +35,40 @@ pub(crate) struct Snapshot {
 pub(crate) struct RecordsTable {
     snapshot: Snapshot,
     schema: SchemaRef,
+    view: View,
 }
 
 impl RecordsTable {
     /// With the columns that SQL may see.
-    pub(crate) fn visible(snapshot: Snapshot) -> Self {
-        Self { snapshot, schema: VISIBLE_SCHEMA.clone() }
+    pub(crate) fn visible(snapshot: Snapshot, view: &View) -> Self {
+        Self { snapshot, schema: VISIBLE_SCHEMA.clone(), view: view.clone() }
     }
 
     /// With all columns.
-    pub(crate) fn whole(snapshot: Snapshot) -> Self {
-        Self { snapshot, schema: SCHEMA.clone() }
+    pub(crate) fn whole(snapshot: Snapshot, view: &View) -> Self {
+        Self { snapshot, schema: SCHEMA.clone(), view: view.clone() }
+    }
+
+    fn scan_rows(&self, state: &dyn Session, columns: &[usize], filters: &[Expr]) -> Result<Arc<dyn ExecutionPlan>> {
+        let live = self.scan_live(columns)?;
+        if self.snapshot.segments.is_empty() {
+            return Ok(live);
+        }
+        UnionExec::try_new(vec![self.scan_segments(state, columns, filters)?, live])
+    }
+
+    /// The rows of a restricted view. Only its own filter is used to pass over segments.
+    fn scan_view(&self, state: &dyn Session, asked: &[usize], filter: &Expr) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut columns = asked.to_vec();
+        for column in filter.column_refs() {
+            let position = SCHEMA.index_of(&column.name)?;
+            if !columns.contains(&position) {
+                columns.push(position);
+            }
+        }
+        let schema = DFSchema::try_from(SCHEMA.project(&columns)?)?;
+        let scan = self.scan_rows(state, &columns, std::slice::from_ref(filter))?;
+        Ok(Arc::new(ViewExec::new(scan, state.create_physical_expr(filter.clone(), &schema)?, asked.len())?))
     }
 
     fn scan_segments(
@@ -111,11 +135,9 @@ impl TableProvider for RecordsTable {
         debug_assert!(self.schema.fields().len() >= VISIBLE);
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
-        let live = self.scan_live(columns)?;
-        if self.snapshot.segments.is_empty() {
-            return Ok(live);
+        match self.view.filter() {
+            Some(filter) => self.scan_view(state, columns, filter),
+            None => self.scan_rows(state, columns, filters),
         }
-        let segments = self.scan_segments(state, columns, filters)?;
-        UnionExec::try_new(vec![segments, live])
     }
 }

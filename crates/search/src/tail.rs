@@ -14,11 +14,12 @@ use crate::columns::{SCHEMA, VISIBLE};
 use crate::engine::{Engine, EngineError, Search};
 use crate::rows;
 use crate::sql::invalid;
+use crate::view::View;
 
 /// A follower of the ledger that passes on what matches.
 pub struct Tail {
     follower: Follower,
-    filter: Arc<dyn PhysicalExpr>,
+    filters: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 /// One record that matched.
@@ -35,11 +36,14 @@ impl Tail {
     ///
     /// # Errors
     /// When the query is wrong.
-    pub fn new(engine: &Engine, query: &str, follower: Follower) -> Result<Self, EngineError> {
+    pub fn new(engine: &Engine, view: &View, query: &str, follower: Follower) -> Result<Self, EngineError> {
         let search = Search { query: query.to_owned(), ..Search::default() };
         let schema = DFSchema::try_from(SCHEMA.clone()).map_err(invalid)?;
-        let filter = SessionContext::new().create_physical_expr(engine.filter(&search)?, &schema).map_err(invalid)?;
-        Ok(Self { follower, filter })
+        let physical = |expr| SessionContext::new().create_physical_expr(expr, &schema).map_err(invalid);
+        // Rows that may not be seen go first, so that no condition of the query is evaluated on them.
+        let filters = view.filter().cloned().into_iter().chain([engine.filter(&search)?]);
+        let filters = filters.map(physical).collect::<Result<_, _>>()?;
+        Ok(Self { follower, filters })
     }
 
     /// Waits for records that match; nothing once the log is closed. May be dropped while it waits.
@@ -60,10 +64,12 @@ impl Tail {
         let failed = |error: &dyn std::fmt::Display| EngineError::Failed(error.to_string());
         let read = portion.entries().map(|entry| rows::read_row(entry.index, entry.leaf, entry.content));
         let read = read.collect::<Result<Vec<_>, _>>().map_err(|error| failed(&error))?;
-        let rows = rows::build(&read).map_err(|error| failed(&error))?;
-        let verdicts = self.filter.evaluate(&rows).and_then(|value| value.into_array(rows.num_rows()));
-        let verdicts = verdicts.map_err(|error| failed(&error))?;
-        let kept = filter_record_batch(&rows, verdicts.as_boolean()).map_err(|error| failed(&error))?;
+        let mut kept = rows::build(&read).map_err(|error| failed(&error))?;
+        for filter in &self.filters {
+            let verdicts = filter.evaluate(&kept).and_then(|value| value.into_array(kept.num_rows()));
+            let verdicts = verdicts.map_err(|error| failed(&error))?;
+            kept = filter_record_batch(&kept, verdicts.as_boolean()).map_err(|error| failed(&error))?;
+        }
         let visible = kept.project(&(0..VISIBLE).collect::<Vec<_>>()).map_err(|error| failed(&error))?;
         let indexes = visible.column(0).as_primitive::<UInt64Type>().values().to_vec();
         let lines = json_lines(&[visible]).map_err(|error| failed(&error))?;

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Action;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, http};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
@@ -22,31 +23,39 @@ use tlog::VerifierKey;
 use tower::ServiceExt as _;
 use witness::{Cosigner, Refusal};
 
+use crate::admission::{Access, Admission, Caller, Peer, admit};
 use crate::evidence::evidence_for;
 use crate::intake::{self, Intake};
+use crate::keys;
 use crate::listen::Surface;
 use crate::log_files;
 use crate::problem::Problem;
+use crate::reading::Reading;
 use crate::tail;
 
-/// Every route, with the methods that it takes. `openapi.json` is tested against this list.
-pub const ROUTES: [(&str, &str); 16] = [
-    ("GET", "/livez"),
-    ("GET", "/readyz"),
-    ("GET", "/version"),
-    ("GET", "/openapi.json"),
-    ("GET", "/api/v1/log"),
-    ("GET", "/api/v1/search"),
-    ("POST", "/api/v1/sql"),
-    ("GET", "/api/v1/calls/{id}"),
-    ("POST", "/api/v1/records"),
-    ("GET", "/api/v1/records/{id}"),
-    ("GET", "/api/v1/records/{id}/proof"),
-    ("GET", "/api/v1/tail"),
-    ("GET", "/log/checkpoint"),
-    ("GET", "/log/tile/{path}"),
-    ("POST", "/witness/add-checkpoint"),
-    ("GET", "/witness/checkpoint"),
+/// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
+/// whose route is not in it is refused.
+pub const ROUTES: [(&str, &str, Access); 19] = [
+    ("GET", "/livez", Access::Open),
+    ("GET", "/readyz", Access::Open),
+    ("GET", "/version", Access::Open),
+    ("GET", "/openapi.json", Access::Open),
+    ("GET", "/api/v1/log", Access::Within(Action::Search)),
+    ("GET", "/api/v1/search", Access::Within(Action::Search)),
+    ("POST", "/api/v1/sql", Access::Within(Action::Search)),
+    ("GET", "/api/v1/calls/{id}", Access::Within(Action::Search)),
+    ("POST", "/api/v1/records", Access::Within(Action::Ingest)),
+    ("GET", "/api/v1/records/{id}", Access::Within(Action::Search)),
+    ("GET", "/api/v1/records/{id}/proof", Access::Within(Action::Prove)),
+    ("GET", "/api/v1/tail", Access::Within(Action::Search)),
+    ("GET", "/api/v1/keys", Access::Everywhere(Action::ManageKeys)),
+    ("POST", "/api/v1/keys", Access::Everywhere(Action::ManageKeys)),
+    ("DELETE", "/api/v1/keys/{key}", Access::Everywhere(Action::ManageKeys)),
+    ("GET", "/log/checkpoint", Access::Everywhere(Action::ReadLog)),
+    ("GET", "/log/tile/{*path}", Access::Everywhere(Action::ReadLog)),
+    // A signature of a log that this witness knows is the credential.
+    ("POST", "/witness/add-checkpoint", Access::Open),
+    ("GET", "/witness/checkpoint", Access::Open),
 ];
 
 const OPENAPI: &str = include_str!("../openapi.json");
@@ -73,31 +82,51 @@ pub struct Api(Arc<Inner>);
 struct Inner {
     log: PublishedLog,
     engine: Engine,
-    /// What takes records in, while the log is being written; none when a stopped one is read.
-    intake: Option<Intake>,
+    /// What only a log that is being written has; none when a stopped one is read.
+    running: Option<Running>,
     key: VerifierKey,
     build: Build,
     /// Cosigns the checkpoints of other logs; none when this server is no witness.
     witness: Option<Cosigner>,
 }
 
+/// What only a log that is being written has.
+#[derive(Clone)]
+pub struct Running {
+    /// What takes records in.
+    pub intake: Intake,
+    /// Who may pass.
+    pub admission: Admission,
+}
+
 impl Api {
-    /// The routes over a log that is being written, or over a stopped one when `intake` is none.
+    /// The routes over a log that is being written, or over a stopped one when `running` is none.
     #[must_use]
     pub fn new(
         log: PublishedLog,
         engine: Engine,
-        intake: Option<Intake>,
+        running: Option<Running>,
         key: VerifierKey,
         build: Build,
         witness: Option<Cosigner>,
     ) -> Self {
-        Self(Arc::new(Inner { log, engine, intake, key, build, witness }))
+        Self(Arc::new(Inner { log, engine, running, key, build, witness }))
     }
 
     /// The log, while it is being written.
     fn ledger(&self) -> Option<&Ledger> {
-        self.0.intake.as_ref().map(|intake| &intake.ledger)
+        self.0.running.as_ref().map(|running| &running.intake.ledger)
+    }
+
+    pub(crate) fn admission(&self) -> Option<&Admission> {
+        self.0.running.as_ref().map(|running| &running.admission)
+    }
+
+    /// Records what somebody is about to be shown.
+    async fn note(&self, caller: &Caller, reading: Reading<'_>) {
+        if let Some(Running { intake, .. }) = &self.0.running {
+            reading.record(intake, caller).await;
+        }
     }
 
     /// The routes.
@@ -115,9 +144,13 @@ impl Api {
             .route("/api/v1/records/{id}", get(record))
             .route("/api/v1/records/{id}/proof", get(proof))
             .route("/api/v1/tail", get(follow))
-            .route("/log/{*path}", get(log_file))
+            .route("/api/v1/keys", get(list_keys).post(make_key))
+            .route("/api/v1/keys/{key}", delete(revoke_key))
+            .route("/log/checkpoint", get(checkpoint))
+            .route("/log/tile/{*path}", get(tile))
             .route("/witness/add-checkpoint", post(add_checkpoint))
             .route("/witness/checkpoint", get(witnessed))
+            .route_layer(axum::middleware::from_fn_with_state(self.clone(), admit))
             .fallback(|| async { Problem::not_found("there is nothing here; /openapi.json lists what there is") })
             .method_not_allowed_fallback(|| async {
                 Problem::new(
@@ -147,7 +180,8 @@ pub struct ApiSurface(pub Router);
 impl Surface for ApiSurface {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response {
+    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response {
+        request.extensions_mut().insert(Peer(peer));
         self.0.clone().oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {})
     }
 
@@ -191,15 +225,28 @@ struct SearchQuery {
     format: Option<String>,
 }
 
+impl SearchQuery {
+    /// The query with its bounds, as one would type it.
+    fn said(&self) -> String {
+        let bounds = [("since", &self.since), ("until", &self.until)];
+        let bounds = bounds.into_iter().filter_map(|(name, value)| Some(format!(" {name}:{}", value.as_ref()?)));
+        format!("{}{}", self.q, bounds.collect::<String>()).trim().to_owned()
+    }
+}
+
 async fn search(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<SearchQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let format = format(query.format.as_deref())?;
     let limits = limits(query.limit, SEARCH_ROWS)?;
+    let said = query.said();
     let search = Search { query: query.q, since: query.since, until: query.until };
-    written(&api.0.engine.search(search, limits).await?, format)
+    let answer = api.0.engine.search(&caller.view, search, limits).await?;
+    api.note(&caller, Reading::rows("search", &said, answer.rows(), answer.is_truncated())).await;
+    written(&answer, format)
 }
 
 #[derive(Deserialize)]
@@ -218,39 +265,49 @@ struct FormatQuery {
 
 async fn sql(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<FormatQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let Query(FormatQuery { format: asked }) = query.map_err(|error| bad_request(error.body_text()))?;
     let format = format(asked.as_deref())?;
-    // A form in a browser cannot claim this media type without asking first.
-    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !media.starts_with("application/json") {
-        let detail = "send the header content-type: application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail));
-    }
+    check_json(&headers)?;
     let body: SqlBody = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
     let mut limits = limits(body.limit, Limits::default().rows_max)?;
     if let Some(seconds) = body.timeout_s {
         limits.deadline = limits.deadline.min(Duration::from_secs(seconds));
     }
-    written(&api.0.engine.sql(body.query, limits).await?, format)
+    let answer = api.0.engine.sql(&caller.view, body.query.clone(), limits).await?;
+    api.note(&caller, Reading::rows("sql", &body.query, answer.rows(), answer.is_truncated())).await;
+    written(&answer, format)
 }
 
-async fn call(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let records = story(&api, &id).await?;
+async fn call(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let records = story(&api, &caller, &id).await?;
     let of_call = |record: &Value| record.get("call_id").and_then(Value::as_str) == Some(id.as_str());
     if !records.iter().any(of_call) {
         return Err(Problem::not_found(format!("there is no call {id:?}")));
     }
+    api.note(&caller, Reading::rows("show", &id, records.len(), false)).await;
     Ok(Json(json!({"call_id": id, "records": records})))
 }
 
-async fn record(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn record(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let is_it = |record: &Value| record.get("id").and_then(Value::as_str) == Some(id.as_str());
-    match story(&api, &id).await?.into_iter().find(is_it) {
-        Some(record) => Ok(Json(record)),
+    match story(&api, &caller, &id).await?.into_iter().find(is_it) {
+        Some(record) => {
+            api.note(&caller, Reading::rows("show", &id, 1, false)).await;
+            Ok(Json(record))
+        }
         None => Err(Problem::not_found(format!("there is no record {id:?}"))),
     }
 }
@@ -265,22 +322,30 @@ struct ProofQuery {
 
 async fn proof(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     query: Result<Query<ProofQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let names = query.disclose.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let disclose = names.map(str::to_owned).collect();
+    let disclose: Vec<String> = names.map(str::to_owned).collect();
     let Inner { log, engine, .. } = api.0.as_ref();
-    let evidence = evidence_for(log.clone(), engine, api.ledger(), &id, disclose).await?;
+    let reading = Reading::rows("prove", &id, 1, false).disclosing(disclose.clone());
+    let evidence = evidence_for(log.clone(), engine, &caller.view, api.ledger(), &id, disclose).await?;
+    api.note(&caller, reading).await;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], evidence.to_string()).into_response())
 }
 
-async fn take_in(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    let Some(intake) = &api.0.intake else {
+async fn take_in(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let Some(running) = &api.0.running else {
         return Err(not_running("it takes no records"));
     };
-    intake.take(&headers, body).await
+    running.intake.take(&caller, &headers, body).await
 }
 
 fn not_running(so: &str) -> Problem {
@@ -288,8 +353,34 @@ fn not_running(so: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, "not_running", detail)
 }
 
-async fn story(api: &Api, id: &str) -> Result<Vec<Value>, Problem> {
-    Ok(api.0.engine.story(id.to_owned(), limits(None, STORY_ROWS_MAX)?).await?)
+async fn list_keys(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let admission = api.admission().ok_or_else(|| not_running("it is asked for no keys"))?;
+    Ok(Json(keys::list(admission)))
+}
+
+async fn make_key(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    check_json(&headers)?;
+    let admission = api.admission().ok_or_else(|| not_running("no key can be made through it"))?;
+    let asked = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
+    keys::make(admission, &caller, asked).await
+}
+
+async fn revoke_key(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(key): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let admission = api.admission().ok_or_else(|| not_running("no key can be revoked through it"))?;
+    keys::revoke(admission, &caller, &key).await
+}
+
+async fn story(api: &Api, caller: &Caller, id: &str) -> Result<Vec<Value>, Problem> {
+    Ok(api.0.engine.story(&caller.view, id.to_owned(), limits(None, STORY_ROWS_MAX)?).await?)
 }
 
 #[derive(Deserialize)]
@@ -302,6 +393,7 @@ struct TailQuery {
 
 async fn follow(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<TailQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -313,8 +405,11 @@ async fn follow(
     // A client that was cut off goes on after the last record it has seen.
     let last_seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let from = last_seen.map(|index| index.saturating_add(1)).or(query.from).unwrap_or_else(|| ledger.durable().size);
-    let tail = Tail::new(&api.0.engine, &query.q, ledger.follow(from))?;
-    Ok(tail::response(tail))
+    let tail = Tail::new(&api.0.engine, &caller.view, &query.q, ledger.follow(from))?;
+    api.note(&caller, Reading::begins("tail", &query.q)).await;
+    let (api, query) = (api.clone(), query.q);
+    let ended = move |rows| async move { api.note(&caller, Reading::rows("tail", &query, rows, false)).await };
+    Ok(tail::response(tail, ended))
 }
 
 /// A live stream is for pages of this server only: a browser says where a page comes from.
@@ -328,7 +423,25 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::FORBIDDEN, "foreign_origin", "pages of another origin may not follow this log"))
 }
 
-async fn log_file(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
+/// A form in a browser cannot claim this media type without asking first.
+fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if media.starts_with("application/json") {
+        return Ok(());
+    }
+    let detail = "send the header content-type: application/json";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
+}
+
+async fn checkpoint(State(api): State<Api>) -> Result<Response, Problem> {
+    log_file(&api, "checkpoint".to_owned()).await
+}
+
+async fn tile(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
+    log_file(&api, format!("tile/{path}")).await
+}
+
+async fn log_file(api: &Api, path: String) -> Result<Response, Problem> {
     let log = api.0.log.clone();
     let file = tokio::task::spawn_blocking(move || log_files::read(&log, &path)).await;
     let file = file
@@ -411,7 +524,7 @@ mod tests {
             described.extend(methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
         }
         let mut routes: Vec<(String, String)> =
-            ROUTES.iter().map(|(method, path)| ((*method).into(), (*path).into())).collect();
+            ROUTES.iter().map(|(method, path, _)| ((*method).into(), path.replace("{*", "{"))).collect();
         described.sort();
         routes.sort();
         assert_eq!(described, routes);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ledger::{Ledger, PublishedLog};
 use record::{Content, Envelope};
-use search::{Engine, Limits, StoredRecord, content_name};
+use search::{Engine, Limits, StoredRecord, View, content_name};
 use tlog::{Bundle, Checkpoint, EntriesPath, Hash, ProveError, TILE_WIDTH, prove_inclusion};
 use verify::{Disclosed, Evidence, Stamp};
 use witness::{STAMP_TOKEN, STAMPED_CHECKPOINT, STAMPING_PRODUCER};
@@ -20,11 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn evidence_for(
     log: PublishedLog,
     engine: &Engine,
+    view: &View,
     ledger: Option<&Ledger>,
     id: &str,
     disclose: Vec<String>,
 ) -> Result<Evidence, Problem> {
-    let stored = engine.stored(id.to_owned(), Limits::default()).await?;
+    let stored = engine.stored(view, id.to_owned(), Limits::default()).await?;
     let stored = stored.ok_or_else(|| Problem::not_found(format!("there is no record {id:?}")))?;
     if let Some(ledger) = ledger {
         let covered = tokio::time::timeout(PATIENCE, ledger.published_over(stored.index)).await;

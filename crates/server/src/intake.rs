@@ -1,16 +1,20 @@
 //! `POST /api/v1/records`: records that others send, acknowledged when they are durable.
 
+use std::sync::Arc;
+
+use access::{Action, Facts, Method, Target, authorize};
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, StatusCode};
-use ingest::{Door, Form, Rejected};
+use ingest::{Door, Form, Keys, Rejected};
 use ledger::{AppendError, Ledger, Receipt};
-use record::Timestamp;
+use record::{Draft, Source, Timestamp, Value as Attribute};
 use serde_json::{Value, json};
 use world::World;
 
+use crate::admission::Caller;
 use crate::problem::Problem;
 
 /// The largest body of a request.
@@ -27,24 +31,32 @@ pub struct Intake {
     pub ledger: Ledger,
     /// Reads what is sent.
     pub door: Door,
+    /// Where records of readings come from.
+    pub reads: Arc<Source>,
     /// Times and identifiers for records that come without.
     pub world: World,
 }
 
 impl Intake {
-    pub(crate) async fn take(&self, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    pub(crate) async fn take(&self, caller: &Caller, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
         let form = form(headers)?;
         let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.to_str().map_err(|_| unreadable_key())).transpose()?;
         let received = Timestamp::from_micros(self.world.clock.now_micros());
-        let read = self.door.read(&body, form, key, received, || self.world.entropy.bytes());
+        // Two senders may call different things the same.
+        let sender = caller.identity.as_ref().filter(|identity| identity.method != Method::Anonymous);
+        let keys = Keys { sender: sender.map(|identity| identity.id.as_str()), request: key };
+        let read = self.door.read(&body, form, keys, received, || self.world.entropy.bytes());
         let (mut drafts, mut rejected) = (Vec::with_capacity(read.len()), Vec::new());
         let mut order = Vec::with_capacity(read.len());
         for (nth, draft) in read.into_iter().enumerate() {
             match draft {
-                Ok(draft) => {
-                    drafts.push(draft);
-                    order.push(nth);
-                }
+                Ok(draft) => match self.refused(caller, &draft, received) {
+                    None => {
+                        drafts.push(draft);
+                        order.push(nth);
+                    }
+                    Some(why) => rejected.push((nth, why, false)),
+                },
                 Err(why) => rejected.push((nth, why.to_string(), why == Rejected::TooMany)),
             }
         }
@@ -68,6 +80,17 @@ impl Intake {
             rejected.into_iter().map(|(nth, why, _)| json!({"record": nth, "error": why})).collect();
         let origin = self.ledger.origin().as_ref();
         Ok(Json(json!({"origin": origin, "receipts": receipts, "rejected": rejected})).into_response())
+    }
+
+    /// Why the sender may not add this record: it says that it is from where they have nothing to say.
+    fn refused(&self, caller: &Caller, draft: &Draft, now: Timestamp) -> Option<String> {
+        let identity = caller.identity.as_ref()?;
+        let model = match draft.attributes.value("gen_ai.request.model") {
+            Some(Attribute::Text(model)) => Some(model.as_ref()),
+            _ => None,
+        };
+        let facts = Facts { environment: Some(&draft.source.environment), service: Some(&draft.source.service), model };
+        authorize(identity, Action::Ingest, Target::One(facts), now).err().map(|refused| refused.sentence())
     }
 
     fn receipt(&self, nth: usize, receipt: &Receipt) -> Value {

@@ -10,25 +10,33 @@
 //! | `lanes` | threads that each run their connections alone |
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
+//! | `admission` | who may pass which route |
+//! | `reading` | what somebody was shown is recorded |
+//! | `keys` | API keys: made, listed, revoked |
 //! | `evidence` | proofs for single records |
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
 //! | `tail` | `/api/v1/tail`: server-sent events |
 //! | `problem` | errors as RFC 9457 says them |
 
+mod admission;
 mod api;
 mod evidence;
 mod hosts;
 mod intake;
+mod keys;
 mod lanes;
 mod listen;
 mod log_files;
 mod problem;
+mod reading;
 mod tail;
 
-pub use api::{Api, ApiSurface, Build, ROUTES};
+pub use admission::{Access, Admission};
+pub use api::{Api, ApiSurface, Build, ROUTES, Running};
 pub use hosts::AllowedHosts;
 pub use intake::Intake;
+pub use keys::shown_key;
 pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use problem::Problem;

@@ -12,13 +12,36 @@ use search::{Tail, TailRow};
 /// A comment is sent when nothing else was, so that both ends notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The stream of a tail: `id` is a record's index, `data` its columns as a JSON object.
-pub(crate) fn response(tail: Tail) -> Response<Body> {
-    let events = stream::unfold(Some(tail), |tail| async move {
-        let mut tail = tail?;
-        match tokio::time::timeout(KEEP_ALIVE, tail.next()).await {
-            Err(_) => Some((Ok(Bytes::from_static(b": still here\n\n")), Some(tail))),
-            Ok(Ok(Some(rows))) => Some((Ok(events(&rows)), Some(tail))),
+/// Tells how many rows were shown once a tail is over, however it ends.
+struct Shown<F: Future<Output = ()> + Send + 'static, E: FnOnce(usize) -> F> {
+    tail: Tail,
+    rows: usize,
+    ended: Option<E>,
+}
+
+impl<F: Future<Output = ()> + Send + 'static, E: FnOnce(usize) -> F> Drop for Shown<F, E> {
+    fn drop(&mut self) {
+        if let (Some(ended), Ok(runtime)) = (self.ended.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(ended(self.rows));
+        }
+    }
+}
+
+/// The stream of a tail: `id` is a record's index, `data` its columns as a JSON object. `ended` is told how many were shown.
+pub(crate) fn response<F, E>(tail: Tail, ended: E) -> Response<Body>
+where
+    F: Future<Output = ()> + Send + 'static,
+    E: FnOnce(usize) -> F + Send + 'static,
+{
+    let shown = Shown { tail, rows: 0, ended: Some(ended) };
+    let events = stream::unfold(Some(shown), |shown| async move {
+        let mut shown = shown?;
+        match tokio::time::timeout(KEEP_ALIVE, shown.tail.next()).await {
+            Err(_) => Some((Ok(Bytes::from_static(b": still here\n\n")), Some(shown))),
+            Ok(Ok(Some(rows))) => {
+                shown.rows += rows.len();
+                Some((Ok(events(&rows)), Some(shown)))
+            }
             Ok(Ok(None)) => None,
             Ok(Err(error)) => {
                 tracing::error!(%error, "a tail was ended");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clap::Args;
 use dial::Connector;
 pub(crate) use dial::percent_encoded;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client as HttpClient;
@@ -26,6 +26,9 @@ pub(crate) struct Target {
     /// The running server to ask
     #[arg(long, value_name = "URL", env = "TESTIMONY_SERVER", default_value = "http://127.0.0.1:4140")]
     server: String,
+    /// The API key or bearer token to show it
+    #[arg(long, value_name = "KEY", env = "TESTIMONY_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
     /// Read the directory of a stopped server instead
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -45,6 +48,7 @@ pub(crate) enum Client {
 
 pub(crate) struct Remote {
     base: String,
+    authorization: Option<HeaderValue>,
     http: HttpClient<Connector, Body>,
 }
 
@@ -53,7 +57,7 @@ impl Target {
     pub(crate) fn open(&self) -> anyhow::Result<Client> {
         match &self.data {
             Some(data) => open_stopped(data.clone()),
-            None => Client::remote(&self.server),
+            None => Client::remote(&self.server, self.api_key.as_deref()),
         }
     }
 }
@@ -70,10 +74,13 @@ fn open_stopped(data: PathBuf) -> anyhow::Result<Client> {
 }
 
 impl Client {
-    pub(crate) fn remote(base: &str) -> anyhow::Result<Self> {
+    pub(crate) fn remote(base: &str, api_key: Option<&str>) -> anyhow::Result<Self> {
+        let bearer =
+            |key: &str| HeaderValue::try_from(format!("Bearer {key}")).context("the API key is not plain text");
+        let authorization = api_key.map(bearer).transpose()?;
         let connector = dial::connector(base.starts_with("https:"))?;
         let http = dial::client(connector);
-        Ok(Self::Remote(Arc::new(Remote { base: base.trim_end_matches('/').to_owned(), http })))
+        Ok(Self::Remote(Arc::new(Remote { base: base.trim_end_matches('/').to_owned(), authorization, http })))
     }
 
     async fn send(&self, mut request: Request<Body>) -> anyhow::Result<Response<Body>> {
@@ -83,6 +90,9 @@ impl Client {
                 let uri: Uri =
                     format!("{}{}", remote.base, request.uri()).parse().context("the server's URL is malformed")?;
                 *request.uri_mut() = uri;
+                if let Some(authorization) = &remote.authorization {
+                    request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+                }
                 let sent = remote.http.request(request).await;
                 let response = sent.with_context(|| {
                     format!("no server answers at {}: start one with `testimony serve`, or read a stopped one's directory with --data DIR", remote.base)
@@ -122,6 +132,15 @@ impl Client {
     pub(crate) async fn stream(&self, path: &str) -> anyhow::Result<Body> {
         let request = Request::get(path).body(Body::empty())?;
         Ok(self.ask(request).await?.context("the server does not know this path")?.into_body())
+    }
+
+    /// DELETEs; nothing when there is no such thing.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Option<Bytes>> {
+        let request = Request::delete(path).body(Body::empty())?;
+        match self.ask(request).await? {
+            Some(response) => Ok(Some(response.into_body().collect().await?.to_bytes())),
+            None => Ok(None),
+        }
     }
 
     /// POSTs JSON.

@@ -25,6 +25,9 @@ pub(crate) struct Config {
     pub(crate) host: String,
     pub(crate) listen: Listen,
     pub(crate) upstream: Upstream,
+    pub(crate) access: Access,
+    /// Issuers of bearer tokens.
+    pub(crate) token: Vec<Token>,
     pub(crate) ledger: Ledger,
     /// Those who cosign this log's checkpoints.
     pub(crate) witness: Vec<Witness>,
@@ -68,6 +71,60 @@ pub(crate) struct Upstream {
     pub(crate) models: Vec<String>,
     /// `before-answer` or `before-forward`.
     pub(crate) record: Record,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Access {
+    /// What somebody on this machine may who presents nothing: a role, `off`, or `auto`: admin until there are API keys or
+    /// issuers of tokens.
+    pub(crate) anonymous: String,
+}
+
+/// An issuer of bearer tokens (an OpenID provider).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Token {
+    /// `iss`, exactly.
+    pub(crate) issuer: String,
+    /// One of these must be in `aud`.
+    pub(crate) audiences: Vec<String>,
+    /// The address of its public keys (a JWK set) …
+    #[serde(default)]
+    pub(crate) jwks_url: String,
+    /// … or a file with them.
+    #[serde(default)]
+    pub(crate) jwks_file: PathBuf,
+    /// Algorithms that are taken; none: RS256, ES256, EdDSA.
+    #[serde(default)]
+    pub(crate) algorithms: Vec<String>,
+    /// The claim with who it is.
+    #[serde(default = "sub")]
+    pub(crate) user_claim: String,
+    /// The claim with groups, such as `groups` or `/realm_access/roles`.
+    #[serde(default)]
+    pub(crate) groups_claim: String,
+    /// The claim with names of our roles.
+    #[serde(default)]
+    pub(crate) roles_claim: String,
+    /// What the members of groups may.
+    #[serde(default)]
+    pub(crate) grant: Vec<GroupGrant>,
+}
+
+fn sub() -> String {
+    "sub".into()
+}
+
+/// What the members of a group may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupGrant {
+    pub(crate) group: String,
+    pub(crate) role: String,
+    /// `env=staging,model=gemma*`; empty: everything.
+    #[serde(default)]
+    pub(crate) scope: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +202,8 @@ impl Default for Config {
                 models: Vec::new(),
                 record: Record::BeforeAnswer,
             },
+            access: Access { anonymous: "auto".into() },
+            token: Vec::new(),
             ledger: Ledger {
                 reserve_bytes: ledger.reserve_bytes,
                 wal_segment_bytes: ledger.wal_segment_bytes,
@@ -181,7 +240,7 @@ fn hint(nearest: &Option<String>) -> String {
 }
 
 /// Variables of the environment that are no settings of the server.
-const OTHER_VARIABLES: [&str; 3] = ["TESTIMONY_SERVER", "TESTIMONY_LOG", "TESTIMONY_CONFIG"];
+const OTHER_VARIABLES: [&str; 4] = ["TESTIMONY_SERVER", "TESTIMONY_API_KEY", "TESTIMONY_LOG", "TESTIMONY_CONFIG"];
 const PREFIX: &str = "TESTIMONY_";
 
 /// Puts the layers together. `flags` are key and value, as TOML would read the value.

@@ -1,5 +1,6 @@
 //! The signed, searchable record of what language models say and do. This file is the table of contents.
 
+mod admitting;
 mod alarm;
 mod client;
 mod commands;

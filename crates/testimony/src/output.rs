@@ -76,6 +76,11 @@ pub(crate) fn render(format: OutputFormat, sent: &Bytes, columns: &[&str], raw: 
     }
 }
 
+/// Objects side by side, with these members as columns.
+pub(crate) fn listing(columns: &[&str], rows: Vec<Value>) -> String {
+    table(&Answer { columns: Vec::new(), truncated: false, rows }, columns, false)
+}
+
 fn table(answer: &Answer, columns: &[&str], raw: bool) -> String {
     if answer.rows.is_empty() {
         return "nothing found\n".into();
@@ -99,7 +104,7 @@ fn cell(column: &str, value: Option<&Value>, raw: bool) -> String {
     let text = match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) if matches!(column, "input" | "output") => spoken(text),
-        Some(Value::String(text)) if matches!(column, "time" | "received") => clock(text),
+        Some(Value::String(text)) if matches!(column, "time" | "received") || column.ends_with("_at") => clock(text),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };

@@ -12,12 +12,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "record",
     "tlog",
     "verify",
     "world",
     "dial",
+    "access",
     "ledger",
     "witness",
     "ingest",

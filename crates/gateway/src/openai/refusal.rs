@@ -1,7 +1,7 @@
 //! Refusals, in the error envelope that OpenAI clients read.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -42,6 +42,19 @@ impl Refusal {
         self
     }
 
+    /// Whoever calls is not known, or may not. An unknown, an expired and a revoked key are told the same.
+    #[must_use]
+    pub fn not_admitted(refused: &access::Refused) -> Self {
+        let (status, code) = match refused.status() {
+            StatusCode::FORBIDDEN => (StatusCode::FORBIDDEN, "permission_denied"),
+            StatusCode::TOO_MANY_REQUESTS => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
+            _ => (StatusCode::UNAUTHORIZED, "invalid_api_key"),
+        };
+        let mut refusal = Self::invalid(status, code, refused.sentence());
+        refusal.retry_after = refused.retry_after_s().map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+        refusal
+    }
+
     /// The record cannot be written, so the call is not made.
     #[must_use]
     pub fn not_recorded(why: &ledger::AppendError) -> Self {
@@ -65,6 +78,9 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

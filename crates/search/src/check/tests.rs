@@ -8,7 +8,7 @@ use record::{Draft, Field, Kind, Outcome, Source, Timestamp, Uuid, uuid_v7};
 use super::*;
 use crate::engine::{Engine, Limits, SealAt, Search};
 use crate::live::Chunk;
-use crate::{Answer, Format};
+use crate::{Answer, Format, View};
 
 const RECORDS: u64 = 5_000;
 
@@ -93,16 +93,20 @@ async fn sealed_and_unsealed_rows_answer_as_one_and_survive_a_restart() {
     let count = "SELECT model, count(*) AS n, min(log_index) AS first, max(log_index) AS last FROM records GROUP BY model ORDER BY model";
     let expected = "{\"model\":\"model-0\",\"n\":1667,\"first\":0,\"last\":4998}\n{\"model\":\"model-1\",\"n\":1667,\"first\":1,\"last\":4999}\n\
         {\"model\":\"model-2\",\"n\":1666,\"first\":2,\"last\":4997}\n";
-    assert_eq!(json(&engine.sql(count.into(), Limits::default()).await.unwrap()), expected);
+    assert_eq!(json(&engine.sql(&View::everything(), count.into(), Limits::default()).await.unwrap()), expected);
     let search = |query: &str| Search { query: query.into(), ..Search::default() };
     for n in [0_u32, 2_047, 2_048, 4_999] {
         let found = engine
-            .search(search(&format!("\"question {n}\" call:{}", Uuid::from_u128(n.into()))), Limits::default())
+            .search(
+                &View::everything(),
+                search(&format!("\"question {n}\" call:{}", Uuid::from_u128(n.into()))),
+                Limits::default(),
+            )
             .await
             .unwrap();
         assert!(json(&found).contains(&format!("\"log_index\":{n},")), "{n}");
     }
-    let story = engine.story(Uuid::from_u128(7).to_string(), Limits::default()).await.unwrap();
+    let story = engine.story(&View::everything(), Uuid::from_u128(7).to_string(), Limits::default()).await.unwrap();
     assert_eq!(story[0]["content"]["testimony.request.body"], "\u{fffd}\u{1}");
     engine.close();
     ledger.close();
@@ -111,7 +115,7 @@ async fn sealed_and_unsealed_rows_answer_as_one_and_survive_a_restart() {
     let mut batches = Vec::new();
     Archive::open(&log.world, &log.data, |batch| batches.push(batch)).unwrap();
     let stopped = Engine::of_stopped(&log.world, &log.data, "example.com/log", batches).unwrap();
-    assert_eq!(json(&stopped.sql(count.into(), Limits::default()).await.unwrap()), expected);
+    assert_eq!(json(&stopped.sql(&View::everything(), count.into(), Limits::default()).await.unwrap()), expected);
     stopped.close();
 }
 
@@ -119,12 +123,12 @@ async fn sealed_and_unsealed_rows_answer_as_one_and_survive_a_restart() {
 async fn limits_cut_an_answer_and_say_so() {
     let (_log, ledger, engine) = log().await;
     let few = Limits { rows_max: 3, ..Limits::default() };
-    let answer = engine.search(Search::default(), few).await.unwrap();
+    let answer = engine.search(&View::everything(), Search::default(), few).await.unwrap();
     assert_eq!((answer.len(), answer.is_truncated()), (3, true));
     let endless =
         "SELECT count(*) FROM records a, records b, records c, records d WHERE a.seq + b.seq + c.seq + d.seq = -1";
     let short = Limits { deadline: Duration::from_millis(200), ..Limits::default() };
-    assert!(engine.sql(endless.into(), short).await.is_err());
+    assert!(engine.sql(&View::everything(), endless.into(), short).await.is_err());
     engine.close();
     ledger.close();
 }

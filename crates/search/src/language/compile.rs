@@ -169,7 +169,8 @@ fn has(field: &Expr, text: &str) -> Expr {
     like(field.clone(), &format!("*{text}*"), true)
 }
 
-fn like(field: Expr, starred: &str, case_insensitive: bool) -> Expr {
+/// A text that is like a pattern in which `*` stands for anything.
+pub(crate) fn like(field: Expr, starred: &str, case_insensitive: bool) -> Expr {
     let mut pattern = String::with_capacity(starred.len() + 8);
     for c in starred.chars() {
         match c {

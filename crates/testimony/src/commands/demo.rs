@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     };
     let running = runtime.block_on(start(data.path(), &upstream))?;
     print(&headline(&running, &upstream, is_scripted))?;
-    let client = Client::remote(&format!("http://{}", running.api))?;
+    let client = Client::remote(&format!("http://{}", running.api), None)?;
     let first = runtime.block_on(async {
         let caller = Caller::new(&running, &upstream, arguments.model, is_scripted).await?;
         caller.make_calls().await

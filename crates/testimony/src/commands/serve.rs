@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use access::KeyStore;
 use anyhow::{Context as _, bail};
 use clap::Args;
-use gateway::{Gateway, RecordWhen, Settings, Upstream};
+use gateway::{AccessControl, Gateway, RecordWhen, Settings, Upstream};
 use ledger::{Identity, Ledger, Opened, PublishedLog};
 use record::Uuid;
 use search::{Engine, SealAt};
@@ -17,6 +18,7 @@ use witness::Ahead;
 use world::World;
 
 use crate::Verdict;
+use crate::admitting::Admitting;
 use crate::alarm::{self, DiskAlarm};
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
@@ -121,6 +123,10 @@ pub(crate) struct Running {
     /// The public key under which this server cosigns the checkpoints of other logs.
     witness_key: Option<String>,
     collector: Option<tokio::task::JoinHandle<Ahead>>,
+    /// The API keys, whose last use is written at the end.
+    keys: KeyStore,
+    /// What whoever is on this machine may, without a credential.
+    anonymous: Option<access::Role>,
     /// What records on its own account, until the log is closed.
     background: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -151,10 +157,11 @@ impl Running {
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
         let system = config.source(key.name(), "system");
         let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
-        let gateway = start_gateway(&world, &config, &ledger, &identity, upstream, settings, &open_calls).await?;
-        let door = ingest::Door::new(config.source(key.name(), "records"));
-        let intake = Intake { ledger: ledger.clone(), door, world: world.clone() };
-        let router = Api::new(log.clone(), engine.clone(), Some(intake), key, BUILD, cosigner).router();
+        let Admitting { admission, access, anonymous, issuers } = Admitting::of(&world, &config, &ledger, &identity)?;
+        let keys = admission.keys.clone();
+        let gateway = start_gateway(&world, &config, &ledger, upstream, access, settings, &open_calls).await?;
+        let running = server::Running { intake: intake(&world, &config, &ledger), admission };
+        let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
         let stop = watch::Sender::new(false);
         let stopped = || {
@@ -176,6 +183,8 @@ impl Running {
             tokio::spawn(serve(models_listener, model_lanes(&gateway)?, hosts, models_limits, stopped())),
         ];
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
+        background.push(tokio::spawn(write_last_used(keys.clone())));
+        background.extend(issuers.into_iter().map(|issuer| tokio::spawn(issuer.keep_keys(world.clone()))));
         background.extend(stamping.map(|(stamping, every)| tokio::spawn(stamping.run(ledger.clone(), every))));
         Ok(Self {
             api: api_address,
@@ -188,6 +197,8 @@ impl Running {
             stop,
             listeners,
             witness_key,
+            keys,
+            anonymous,
             background,
             collector: collector.map(|collector| tokio::spawn(collector.run())),
         })
@@ -222,6 +233,12 @@ impl Running {
         } else {
             text.push_str(&format!("  key        {key}\n"));
         }
+        text.push_str(&match self.anonymous {
+            Some(role) => format!(
+                "  access     whoever is on this machine is {role}, without a key; `testimony key create` and a restart end that\n"
+            ),
+            None => "  access     with a key or token; on this machine too\n".to_owned(),
+        });
         if let Some(witness) = &self.witness_key {
             text.push_str(&format!("  witness    {witness}   at http://{api}/witness\n"));
         }
@@ -241,6 +258,9 @@ impl Running {
                 let _ = listener.await;
             }
         });
+        if let Err(error) = self.keys.write_last_used() {
+            tracing::warn!(%error, "when keys were last used could not be written");
+        }
         self.engine.close();
         self.ledger.close();
     }
@@ -251,14 +271,14 @@ async fn start_gateway(
     world: &World,
     config: &Config,
     ledger: &Ledger,
-    identity: &Identity,
     upstream: Upstream,
+    access: AccessControl,
     settings: Settings,
     open_calls: &[(Uuid, u64)],
 ) -> anyhow::Result<Gateway> {
-    let (ledger, fingerprint) = (ledger.clone(), identity.fingerprint.clone());
+    let ledger = ledger.clone();
     let (gateway, interrupted) =
-        Gateway::start(world, &config.data, ledger, fingerprint, upstream, settings, open_calls).await?;
+        Gateway::start(world, &config.data, ledger, upstream, access, settings, open_calls).await?;
     if interrupted > 0 {
         tracing::warn!(
             calls = interrupted,
@@ -266,6 +286,26 @@ async fn start_gateway(
         );
     }
     Ok(gateway)
+}
+
+/// What takes in the records that others send.
+fn intake(world: &World, config: &Config, ledger: &Ledger) -> Intake {
+    let source = |producer| config.source(ledger.origin(), producer);
+    let door = ingest::Door::new(source("records"));
+    Intake { ledger: ledger.clone(), door, reads: source("reads").into(), world: world.clone() }
+}
+
+/// Once a minute, so that a crash loses a minute of it.
+async fn write_last_used(keys: KeyStore) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minute.tick().await;
+        let keys = keys.clone();
+        let written = tokio::task::spawn_blocking(move || keys.write_last_used()).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, "when keys were last used could not be written");
+        }
+    }
 }
 
 /// One lane for each core.
@@ -290,7 +330,7 @@ fn open_log(world: &World, config: &Config, is_witnessed: bool) -> anyhow::Resul
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     if !address.ip().is_loopback() {
-        tracing::warn!(%address, "this address can be reached from other machines, and nobody is asked for a key yet");
+        tracing::info!(%address, "this address can be reached from other machines: they need a key or token");
     }
     TcpListener::bind(address)
         .await

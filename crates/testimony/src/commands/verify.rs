@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Check the published log of a running server instead
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     server: Option<String>,
+    /// The API key or bearer token to show it
+    #[arg(long, value_name = "KEY", env = "TESTIMONY_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
     /// The log's public key, from where you keep it: a vkey, or a file that holds one
     #[arg(long, value_name = "VKEY")]
     key: Option<String>,
@@ -29,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let key = arguments.key.as_deref().map(read_key).transpose()?;
     let mut report = match &arguments.server {
         Some(url) => {
-            let (runtime, client) = (runtime()?, Client::remote(url)?);
+            let (runtime, client) = (runtime()?, Client::remote(url, arguments.api_key.as_deref())?);
             let served = match &key {
                 Some(key) => key.clone(),
                 None => runtime.block_on(key_of_server(&client))?,

@@ -1,0 +1,203 @@
+use super::*;
+use crate::certificate::{CertificateError, CertificateRule, NameKind};
+use crate::identity::{ActorKind, Method};
+use crate::keys::{KeyRefusal, NewKey};
+use crate::token::testing::{self, TOKENS_NOW, tokens};
+use crate::{Glob, Role, Scope, Secret, State};
+use world::SeededEntropy;
+
+const HERE: &str = "127.0.0.1";
+const ELSEWHERE: &str = "192.0.2.7";
+const CERTIFICATE: &[u8] = include_bytes!("../../testdata/common-name.der");
+
+struct Setup {
+    authenticator: Authenticator,
+    key: Secret,
+    store: KeyStore,
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_posix_seconds(TOKENS_NOW)
+}
+
+fn setup() -> Setup {
+    let store = KeyStore::open(State::in_memory().unwrap()).unwrap();
+    let new = NewKey {
+        name: "ci".into(),
+        role: Role::Caller,
+        scope: Scope::everything(),
+        expires_at: None,
+        created_by: "root".into(),
+    };
+    let (key, _) = store.create(new, now(), &SeededEntropy::new(1)).unwrap();
+    let rule = CertificateRule {
+        kind: NameKind::CommonName,
+        pattern: Glob::parse("support-*").unwrap(),
+        actor: ActorKind::Service,
+        role: Role::Caller,
+        scope: Scope::everything(),
+    };
+    let authenticator = Authenticator::new(FingerprintKey::new([1; 32]))
+        .with_keys(store.clone())
+        .with_tokens(Arc::new(testing::verifier()))
+        .with_certificates(CertificateMapping { rules: vec![rule] })
+        .with_anonymous(vec![Grant { role: Role::Reader, scope: Scope::everything() }]);
+    Setup { authenticator, key, store }
+}
+
+fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+}
+
+impl Setup {
+    fn call(&self, pairs: &[(&'static str, &str)], peer: &str) -> Result<Method, Reason> {
+        let found = self.authenticator.authenticate(&headers(pairs), peer.parse().unwrap(), None, now());
+        found.map(|identity| identity.method).map_err(|refused| refused.reason)
+    }
+}
+
+#[test]
+fn a_key_is_taken_from_each_header_that_clients_use() {
+    let setup = setup();
+    let key = setup.key.expose();
+    for (name, value) in [
+        ("authorization", format!("Bearer {key}")),
+        ("authorization", format!("bearer  {key} ")),
+        ("x-api-key", key.to_owned()),
+        ("api-key", key.to_owned()),
+    ] {
+        assert_eq!(setup.call(&[(name, &value)], ELSEWHERE), Ok(Method::ApiKey), "{name}");
+    }
+    let twice = [("authorization", format!("Bearer {key}")), ("api-key", key.to_owned())];
+    assert_eq!(setup.call(&[("authorization", &twice[0].1), ("api-key", &twice[1].1)], ELSEWHERE), Ok(Method::ApiKey));
+}
+
+#[test]
+fn two_different_credentials_are_refused_even_if_both_are_good() {
+    let setup = setup();
+    let (key, token) = (setup.key.expose(), tokens("rs256"));
+    let bearer = format!("Bearer {token}");
+    assert_eq!(setup.call(&[("authorization", &bearer)], ELSEWHERE), Ok(Method::Jwt));
+    for pairs in [
+        [("authorization", bearer.as_str()), ("x-api-key", key)],
+        [("x-api-key", key), ("api-key", "x")],
+        [("x-api-key", key), ("x-api-key", "")],
+        [("authorization", &bearer), ("authorization", "Bearer x")],
+    ] {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(name, value.parse().unwrap());
+        }
+        let refused = setup.authenticator.authenticate(&map, ELSEWHERE.parse().unwrap(), None, now()).unwrap_err();
+        assert_eq!(refused.reason, Reason::TwoCredentials, "{pairs:?}");
+    }
+}
+
+#[test]
+fn anonymous_is_only_who_is_here_and_presents_nothing() {
+    let setup = setup();
+    for peer in [HERE, "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        assert_eq!(setup.call(&[], peer), Ok(Method::Anonymous), "{peer}");
+    }
+    for peer in [ELSEWHERE, "10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "0.0.0.0"] {
+        assert_eq!(setup.call(&[], peer), Err(Reason::NoCredential), "{peer}");
+    }
+    for proxy in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
+        assert_eq!(setup.call(&[(proxy, "for=10.0.0.1")], HERE), Err(Reason::NoCredential), "{proxy}");
+    }
+    let nobody = Authenticator::new(FingerprintKey::new([1; 32]));
+    let refused = nobody.authenticate(&HeaderMap::new(), HERE.parse().unwrap(), None, now()).unwrap_err();
+    assert_eq!((refused.status().as_u16(), refused.fingerprint), (401, None));
+}
+
+#[test]
+fn a_bad_credential_is_never_as_if_there_were_none() {
+    let setup = setup();
+    let basic = [("authorization", "Basic YTpi")];
+    assert_eq!(setup.call(&basic, HERE), Err(Reason::Scheme));
+    for (header, value) in
+        [("authorization", "Bearer "), ("x-api-key", ""), ("api-key", "EMPTY"), ("authorization", "Bearer sk-1")]
+    {
+        assert_eq!(setup.call(&[(header, value)], HERE), Err(Reason::Unrecognised), "{header}: {value}");
+    }
+    assert_eq!(setup.call(&[("authorization", "Bearer")], HERE), Err(Reason::Scheme));
+    assert_eq!(setup.call(&[("api-key", "tsm_x")], HERE), Err(Reason::Key(KeyRefusal::Malformed)));
+    setup.store.revoke("ci", now()).unwrap();
+    assert_eq!(setup.call(&[("api-key", setup.key.expose())], HERE), Err(Reason::Key(KeyRefusal::Revoked)));
+    assert_eq!(
+        setup.call(&[("api-key", tokens("none"))], HERE),
+        Err(Reason::Token(TokenError::Algorithm("none".into())))
+    );
+}
+
+#[test]
+fn a_certificate_counts_when_nothing_else_is_presented() {
+    let setup = setup();
+    let call = |pairs: &[(&'static str, &str)], certificate: &[u8]| {
+        let found = setup.authenticator.authenticate(&headers(pairs), HERE.parse().unwrap(), Some(certificate), now());
+        found.map(|identity| (identity.method, identity.id.clone())).map_err(|refused| refused.reason)
+    };
+    assert_eq!(call(&[], CERTIFICATE), Ok((Method::Mtls, "support-bot".into())));
+    let key = setup.key.expose();
+    assert_eq!(call(&[("api-key", key)], CERTIFICATE), Ok((Method::ApiKey, "ci".into())));
+    assert_eq!(call(&[("api-key", "x")], CERTIFICATE), Err(Reason::Unrecognised));
+    // Nor is a certificate that is nobody's as if there were none.
+    let nobody = include_bytes!("../../testdata/nobody.der");
+    assert_eq!(call(&[], nobody), Err(Reason::Certificate(CertificateError::NoRule)));
+}
+
+#[test]
+fn a_refusal_names_the_credential_by_its_fingerprint() {
+    let setup = setup();
+    let refused = |pairs: &[(&'static str, &str)]| {
+        setup.authenticator.authenticate(&headers(pairs), HERE.parse().unwrap(), None, now()).unwrap_err()
+    };
+    let expected = FingerprintKey::new([1; 32]).fingerprint(b"sk-1");
+    assert_eq!(refused(&[("authorization", "Bearer sk-1")]).fingerprint.as_deref(), Some(expected.as_str()));
+    assert_eq!(refused(&[("api-key", "sk-1")]).fingerprint, Some(expected));
+    assert!(!format!("{:?}", refused(&[("api-key", "sk-1")])).contains("sk-1"));
+}
+
+#[test]
+fn failures_are_slowed_down_and_good_keys_are_not() {
+    let setup = setup();
+    let bad = [("api-key", "tsm_x")];
+    let bearer = |name| [("authorization", format!("Bearer {}", tokens(name)))];
+    let known = bearer("rs256");
+    let known = [(known[0].0, known[0].1.as_str())];
+    assert_eq!(setup.call(&known, ELSEWHERE), Ok(Method::Jwt));
+    for _ in 0..20 {
+        assert_eq!(setup.call(&bad, ELSEWHERE), Err(Reason::Key(KeyRefusal::Malformed)));
+    }
+    let throttled = Err(Reason::Throttled { retry_after_s: 3 });
+    assert_eq!(setup.call(&bad, ELSEWHERE), throttled);
+    assert_eq!(setup.call(&bad, HERE), Err(Reason::Key(KeyRefusal::Malformed)));
+    assert_eq!(setup.call(&[("api-key", setup.key.expose())], ELSEWHERE), Ok(Method::ApiKey));
+    // A token that was seen before costs nothing; the signature of another is not looked at.
+    assert_eq!(setup.call(&known, ELSEWHERE), Ok(Method::Jwt));
+    let fresh = bearer("es256");
+    assert_eq!(setup.call(&[(fresh[0].0, &fresh[0].1)], ELSEWHERE), throttled);
+    assert_eq!(setup.call(&[(fresh[0].0, &fresh[0].1)], HERE), Ok(Method::Jwt));
+    // Presenting nothing is one too: each refusal is a record.
+    for _ in 0..20 {
+        assert_eq!(setup.call(&[], "192.0.2.8"), Err(Reason::NoCredential));
+    }
+    assert_eq!(setup.call(&[], "192.0.2.8"), throttled);
+}
+
+#[test]
+fn a_foreign_credential_keeps_nobody_from_a_model_who_is_let_in_without_one() {
+    let setup = setup();
+    let call = |pairs: &[(&'static str, &str)], peer: &str| {
+        let found = setup.authenticator.authenticate_call(&headers(pairs), peer.parse().unwrap(), None, now());
+        found.map(|identity| identity.method).map_err(|refused| refused.reason)
+    };
+    for foreign in [("authorization", "Bearer sk-no-key"), ("authorization", "Basic YTpi"), ("api-key", "EMPTY")] {
+        assert_eq!(call(&[foreign], HERE), Ok(Method::Anonymous), "{foreign:?}");
+        assert_eq!(call(&[foreign], ELSEWHERE), Err(Reason::NoCredential), "{foreign:?}");
+        assert!(setup.call(&[foreign], HERE).is_err(), "{foreign:?}");
+    }
+    // One of ours that is not good is not foreign.
+    assert_eq!(call(&[("api-key", "tsm_nonsense")], HERE), Err(Reason::Key(KeyRefusal::Malformed)));
+    assert_eq!(call(&[("api-key", setup.key.expose())], HERE), Ok(Method::ApiKey));
+}

@@ -1,0 +1,166 @@
+//! Who may pass which route. What the table of routes does not say is refused.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use access::{
+    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Refused, Target, authorize, fingerprint,
+};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, StatusCode};
+use ledger::Ledger;
+use record::{Actor, FingerprintKey, Timestamp};
+use search::View;
+use world::World;
+
+use crate::api::{Api, ROUTES};
+use crate::problem::Problem;
+
+/// What a route asks of whoever uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Open,
+    /// That they may do this somewhere: what they are shown is then filtered by where.
+    Within(Action),
+    /// That they may do this everywhere.
+    Everywhere(Action),
+}
+
+/// The door-keeper of the main listener.
+#[derive(Clone)]
+pub struct Admission {
+    /// Says who is calling.
+    pub authenticator: Arc<Authenticator>,
+    /// The API keys.
+    pub keys: KeyStore,
+    /// Makes `auth` records.
+    pub records: AuthRecords,
+    /// Takes them.
+    pub ledger: Ledger,
+    /// The key under which credentials are fingerprinted.
+    pub fingerprints: FingerprintKey,
+    /// The time.
+    pub world: World,
+}
+
+/// The address a request came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Who passed.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    /// Who they are; none for whoever reads a stopped log, and thus has its directory.
+    pub(crate) identity: Option<Arc<Identity>>,
+    ip: Option<IpAddr>,
+    fingerprint: Option<String>,
+    /// What they may see.
+    pub(crate) view: View,
+}
+
+impl Caller {
+    fn owner() -> Self {
+        Self { identity: None, ip: None, fingerprint: None, view: View::everything() }
+    }
+
+    /// As a record names them.
+    pub(crate) fn actor(&self) -> Option<Actor> {
+        self.identity.as_ref().map(|identity| identity.actor(self.ip, self.fingerprint.clone()))
+    }
+}
+
+/// Lets a request pass to its handler, with its [`Caller`], or records that it was refused.
+pub(crate) async fn admit(
+    State(api): State<Api>,
+    path: MatchedPath,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Response> {
+    let Some(admission) = api.admission() else {
+        request.extensions_mut().insert(Caller::owner());
+        return Ok(next.run(request).await);
+    };
+    let access = asked_by(request.method(), path.as_str()).ok_or_else(|| {
+        let detail = "nobody has said who may use this route";
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
+    })?;
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    if let Some(caller) =
+        admission.pass(access, request.headers(), peer, request.method(), request.uri().path()).await?
+    {
+        request.extensions_mut().insert(caller);
+    }
+    Ok(next.run(request).await)
+}
+
+fn asked_by(method: &Method, path: &str) -> Option<Access> {
+    // A HEAD is a GET whose body is left out.
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    ROUTES.iter().find(|(of, at, _)| *of == method.as_str() && *at == path).map(|(.., access)| *access)
+}
+
+impl Admission {
+    async fn pass(
+        &self,
+        access: Access,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+        method: &Method,
+        path: &str,
+    ) -> Result<Option<Caller>, Response> {
+        let (action, target) = match access {
+            Access::Open => return Ok(None),
+            Access::Within(action) => (action, Target::Filtered),
+            Access::Everywhere(action) => (action, Target::Everything),
+        };
+        let now = Timestamp::from_micros(self.world.clock.now_micros());
+        // Only a request that did not come over a connection has none, and that one is from nowhere near.
+        let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let (known, refused) = match self.authenticator.authenticate(headers, peer, None, now) {
+            Ok(identity) => match authorize(&identity, action, target, now) {
+                Ok(()) => {
+                    let (view, ip) = (View::of(&identity), Some(peer));
+                    let fingerprint = fingerprint(headers, &self.fingerprints);
+                    return Ok(Some(Caller { identity: Some(identity), ip, fingerprint, view }));
+                }
+                Err(refused) => (Some(identity), refused),
+            },
+            Err(refused) => (None, refused),
+        };
+        let attempt = Attempt { method: method.as_str(), path, peer };
+        Err(self.refuse(&refused, known.as_deref(), &attempt).await)
+    }
+
+    /// Records a refusal before it is told, unless enough of them were recorded.
+    async fn refuse(&self, refused: &Refused, identity: Option<&Identity>, attempt: &Attempt<'_>) -> Response {
+        if refused.is_worth_a_record() {
+            let draft = self.records.refused(refused, identity, attempt);
+            if let Err(error) = self.ledger.append(draft).await {
+                tracing::warn!(%error, "a refusal could not be recorded");
+            }
+        }
+        refusal(refused)
+    }
+}
+
+/// A refusal as a client gets it: the same words for an unknown, an expired and a revoked key.
+fn refusal(refused: &Refused) -> Response {
+    let code = match refused.status() {
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::TOO_MANY_REQUESTS => "too_many_attempts",
+        _ => "unauthorized",
+    };
+    let mut problem = Problem::new(refused.status(), code, refused.sentence());
+    if let Some(seconds) = refused.retry_after_s() {
+        problem = problem.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX));
+    }
+    let mut response = problem.into_response();
+    if refused.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

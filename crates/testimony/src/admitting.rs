@@ -1,0 +1,184 @@
+//! Setting up who may do what, from the configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::{
+    ActorKind, Algorithm, AuthRecords, Authenticator, ClaimMapping, Grant, GroupGrant, KeyStore, Role, Scope, State,
+    TokenSettings, TokenVerifier,
+};
+use anyhow::{Context as _, bail};
+use dial::Peer;
+use gateway::AccessControl;
+use ledger::{Identity, Ledger};
+use record::Timestamp;
+use server::Admission;
+use world::World;
+
+use crate::config::{Config, ConfigError, Token};
+
+/// How often it is asked whether an issuer's keys should be fetched; how often they are is up to the verifier.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The largest set of keys.
+const JWKS_BYTES_MAX: usize = 1 << 20;
+/// How long an issuer may take.
+const JWKS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Who is let in, for both listeners.
+pub(crate) struct Admitting {
+    pub(crate) admission: Admission,
+    pub(crate) access: AccessControl,
+    /// What somebody on this machine may who presents nothing.
+    pub(crate) anonymous: Option<Role>,
+    pub(crate) issuers: Vec<Issuer>,
+}
+
+/// Where an issuer's keys come from.
+pub(crate) struct Issuer {
+    verifier: Arc<TokenVerifier>,
+    name: String,
+    keys: KeySource,
+}
+
+enum KeySource {
+    File(PathBuf),
+    Url { peer: Box<Peer>, path: String },
+}
+
+/// The API keys of a data directory.
+pub(crate) fn open_keys(world: &World, config: &Config) -> anyhow::Result<KeyStore> {
+    let path = config.data.join("state.redb");
+    let state = State::open(&path, world.disk.as_ref()).context("the API keys could not be opened")?;
+    Ok(KeyStore::open(state)?)
+}
+
+impl Admitting {
+    pub(crate) fn of(world: &World, config: &Config, ledger: &Ledger, identity: &Identity) -> anyhow::Result<Self> {
+        let keys = open_keys(world, config)?;
+        let issuers = config.token.iter().map(Issuer::of).collect::<anyhow::Result<Vec<_>>>()?;
+        let now = Timestamp::from_micros(world.clock.now_micros());
+        let has_keys =
+            keys.list().iter().any(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
+        let anonymous = anonymous(&config.access.anonymous, !has_keys && issuers.is_empty())?;
+        let mut authenticator = Authenticator::new(identity.fingerprint.clone()).with_keys(keys.clone());
+        for issuer in &issuers {
+            authenticator = authenticator.with_tokens(issuer.verifier.clone());
+        }
+        if let Some(role) = anonymous {
+            authenticator = authenticator.with_anonymous(vec![Grant { role, scope: Scope::everything() }]);
+        }
+        let authenticator = Arc::new(authenticator);
+        let records = AuthRecords::new(world.clone(), config.source(ledger.origin(), "access"));
+        let access = AccessControl {
+            authenticator: authenticator.clone(),
+            records: records.clone(),
+            fingerprints: identity.fingerprint.clone(),
+        };
+        let admission = Admission {
+            authenticator,
+            keys,
+            records,
+            ledger: ledger.clone(),
+            fingerprints: identity.fingerprint.clone(),
+            world: world.clone(),
+        };
+        Ok(Self { admission, access, anonymous, issuers })
+    }
+}
+
+/// What somebody on this machine may who presents nothing.
+fn anonymous(setting: &str, nobody_else: bool) -> Result<Option<Role>, ConfigError> {
+    match setting {
+        "auto" => Ok(nobody_else.then_some(Role::Admin)),
+        "off" => Ok(None),
+        role => role.parse().map(Some).map_err(|_| ConfigError::Value {
+            place: "access.anonymous".into(),
+            what: format!("{role:?} is not auto, off or a role (ingest, caller, reader, auditor, operator, admin)"),
+        }),
+    }
+}
+
+impl Issuer {
+    fn of(token: &Token) -> anyhow::Result<Self> {
+        let place = || format!("the issuer {:?} under [[token]]", token.issuer);
+        let algorithm = |name: &String| {
+            let known = name.parse::<Algorithm>().ok();
+            known.with_context(|| {
+                format!("{name:?} is no algorithm; taken are RS256, PS256, ES256, EdDSA and their like")
+            })
+        };
+        let algorithms = match token.algorithms.as_slice() {
+            [] => Algorithm::DEFAULT.to_vec(),
+            some => some.iter().map(algorithm).collect::<anyhow::Result<_>>().with_context(place)?,
+        };
+        let grant = |grant: &crate::config::GroupGrant| {
+            Ok(GroupGrant {
+                group: grant.group.clone(),
+                role: grant.role.parse()?,
+                scope: Scope::parse_rules((!grant.scope.is_empty()).then_some(&grant.scope))?,
+            })
+        };
+        let mapping = ClaimMapping {
+            kind: ActorKind::User,
+            user: token.user_claim.clone(),
+            groups: Some(token.groups_claim.clone()).filter(|claim| !claim.is_empty()),
+            group_grants: token.grant.iter().map(grant).collect::<anyhow::Result<_>>().with_context(place)?,
+            roles: Some(token.roles_claim.clone()).filter(|claim| !claim.is_empty()),
+            roles_scope: Scope::everything(),
+        };
+        let settings =
+            TokenSettings { issuer: token.issuer.clone(), audiences: token.audiences.clone(), algorithms, mapping };
+        let verifier = Arc::new(TokenVerifier::with_public_keys(settings).with_context(place)?);
+        let keys = KeySource::of(token).with_context(place)?;
+        Ok(Self { verifier, name: token.issuer.clone(), keys })
+    }
+
+    /// Fetches the issuer's keys whenever its verifier wants them.
+    pub(crate) async fn keep_keys(self, world: World) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            look.tick().await;
+            let now = Timestamp::from_micros(world.clock.now_micros());
+            if !self.verifier.needs_keys(now) {
+                continue;
+            }
+            let fetched = self.keys.fetch(&world).await;
+            match fetched.and_then(|jwks| Ok(self.verifier.replace_keys(&jwks, now)?)) {
+                Ok(keys) => tracing::info!(issuer = self.name, keys, "took the issuer's keys"),
+                Err(error) => tracing::warn!(
+                    issuer = self.name,
+                    error = format!("{error:#}"),
+                    "the issuer's keys could not be had"
+                ),
+            }
+        }
+    }
+}
+
+impl KeySource {
+    fn of(token: &Token) -> anyhow::Result<Self> {
+        if !token.jwks_file.as_os_str().is_empty() {
+            return Ok(Self::File(token.jwks_file.clone()));
+        }
+        let url: http::Uri = token.jwks_url.parse().with_context(|| format!("jwks_url {:?}", token.jwks_url))?;
+        let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
+            bail!("it needs jwks_url, the address of its public keys, or jwks_file");
+        };
+        let peer = Box::new(Peer::new(&format!("{scheme}://{authority}"))?);
+        Ok(Self::Url { peer, path: url.path_and_query().map_or("/", |path| path.as_str()).to_owned() })
+    }
+
+    async fn fetch(&self, world: &World) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::File(path) => world.disk.read(path).with_context(|| format!("could not read {}", path.display())),
+            Self::Url { peer, path } => {
+                let answer = peer.get(path, JWKS_BYTES_MAX, JWKS_WITHIN).await?;
+                if !answer.status.is_success() {
+                    bail!("it answered {}", answer.status);
+                }
+                Ok(answer.body.to_vec())
+            }
+        }
+    }
+}
