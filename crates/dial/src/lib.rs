@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Body;
@@ -137,6 +137,24 @@ impl Peer {
     pub async fn get(&self, path: &str, bytes_max: usize, within: Duration) -> Result<PeerAnswer, PeerError> {
         let request = Request::get(format!("{}{path}", self.base)).body(Full::default());
         self.exchange(request, bytes_max, within).await
+    }
+
+    /// GETs what is newer than what a tag stands for (RFC 9110, section 13.1.2): the answer is 304 when nothing is.
+    ///
+    /// # Errors
+    /// As for [`Peer::post`].
+    pub async fn get_newer(
+        &self,
+        path: &str,
+        etag: Option<&str>,
+        bytes_max: usize,
+        within: Duration,
+    ) -> Result<PeerAnswer, PeerError> {
+        let mut request = Request::get(format!("{}{path}", self.base));
+        if let Some(etag) = etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        self.exchange(request.body(Full::default()), bytes_max, within).await
     }
 
     async fn exchange(

@@ -10,6 +10,7 @@
 //! Whatever cuts this short (the client, the model server, a limit, this process being stopped) leads to 5 as well.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use ledger::{AppendError, Durable, Receipt};
+use policy::Input;
 use record::{Draft, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -26,9 +28,13 @@ use tokio::time::Instant;
 use crate::answer::{AnswerBody, End, Piece};
 use crate::drafts::{CallFacts, Ending, Said};
 use crate::gateway::{Gateway, RecordWhen, refused};
+use crate::judging::{Judged, Judgement, judge_answer, judge_end, withheld};
 use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
+use crate::openai::guarded::{Finished, GuardedStream};
 use crate::openai::refusal::Refusal;
+use crate::rules::Rules;
+use crate::spool::Spooled;
 use crate::upstream::{SendError, passed_on};
 
 /// The response header with the call's id.
@@ -49,10 +55,17 @@ pub(crate) struct Call {
     path: String,
     headers: HeaderMap,
     body: Bytes,
-    is_chat: bool,
+    /// What the answer is judged by; none for what is no answer of a model.
+    rulebook: Option<Rulebook>,
     began: Instant,
     first_chunk: Option<Duration>,
     status: Option<StatusCode>,
+}
+
+/// The rules that a call is judged by to its end, and what the policy was asked about its request.
+pub(crate) struct Rulebook {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) question: Option<Input>,
 }
 
 /// The way to the client: its other end is gone when the client is.
@@ -65,7 +78,13 @@ type Begun = (Durable<Receipt>, Result<Response<Incoming>, CutShort>);
 enum CutShort {
     ClientGone,
     Stopping,
-    Upstream { error: &'static str, message: String, status: StatusCode },
+    Upstream {
+        error: &'static str,
+        message: String,
+        status: StatusCode,
+    },
+    /// By a guardrail or the policy.
+    Withheld(Refusal),
 }
 
 impl CutShort {
@@ -77,6 +96,7 @@ impl CutShort {
         match self {
             Self::ClientGone => (Outcome::Aborted, "client_gone"),
             Self::Stopping => (Outcome::Interrupted, "process_stopped"),
+            Self::Withheld(refusal) => (Outcome::Blocked, refusal.code),
             Self::Upstream { error, .. } => (Outcome::Failed, error),
         }
     }
@@ -86,6 +106,7 @@ impl CutShort {
             Self::ClientGone | Self::Stopping => {
                 Refusal::server(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is being stopped; try again")
             }
+            Self::Withheld(refusal) => refusal.clone(),
             Self::Upstream { error, message, status } => Refusal::server(*status, error, message.clone()),
         }
     }
@@ -99,11 +120,11 @@ impl Call {
         path: String,
         headers: HeaderMap,
         body: Bytes,
-        is_chat: bool,
+        rulebook: Option<Rulebook>,
     ) -> Self {
         gateway.inner.under_way.send_modify(|calls| *calls += 1);
         let began = Instant::now();
-        Self { gateway, facts, method, path, headers, body, is_chat, began, first_chunk: None, status: None }
+        Self { gateway, facts, method, path, headers, body, rulebook, began, first_chunk: None, status: None }
     }
 
     /// Runs it to its end, with the record of its request already drafted.
@@ -213,29 +234,47 @@ impl Call {
             return self.end_without_answer(client, &cut, bytes).await;
         }
         let status = released.status();
-        let completion = if self.is_chat && status.is_success() { Completion::read(&bytes) } else { None };
-        let (outcome, error) = match &completion {
+        let (bytes, judgement, refusal) = self.judge_whole(status, bytes.into());
+        let is_chat = self.rulebook.is_some();
+        let completion = if is_chat && status.is_success() { Completion::read(&bytes) } else { None };
+        let (outcome, error) = match (&refusal, &completion) {
+            (Some(refusal), _) => (Outcome::Blocked, Some(refusal.code.to_owned())),
             _ if !status.is_success() => (Outcome::Failed, Some(status.as_u16().to_string())),
-            None if self.is_chat => (Outcome::Failed, Some("not_an_answer".to_owned())),
+            (_, None) if is_chat => (Outcome::Failed, Some("not_an_answer".to_owned())),
             _ => (Outcome::Completed, None),
         };
         let said = match completion {
+            _ if judgement.is_withheld => Said::Other { media, bytes: Vec::new() },
             Some(completion) => Said::Answer(completion),
-            None => Said::Other { media, bytes: bytes.clone() },
+            None => Said::Other { media, bytes: bytes.to_vec() },
         };
-        let response = match self.record_ending(outcome, error, said).await {
-            Ok(_) => released.map(|()| AnswerBody::from(Bytes::from(bytes))),
-            Err(error) => refused(&Refusal::not_recorded(&error), Some(self.facts.call)),
+        let response = match (self.record_ending(outcome, error, said, judgement).await, refusal) {
+            (Ok(_), None) => released.map(|()| AnswerBody::from(bytes)),
+            (Ok(_), Some(refusal)) => refused(&refusal, Some(self.facts.call)),
+            (Err(error), _) => refused(&Refusal::not_recorded(&error), Some(self.facts.call)),
         };
         let _ = client.send(response);
     }
 
-    /// Passes a stream on as it comes. Its end mark and its end wait for the record.
+    /// What of a whole answer may be released, and why not all of it.
+    fn judge_whole(&self, status: StatusCode, bytes: Bytes) -> (Bytes, Judgement, Option<Refusal>) {
+        match &self.rulebook {
+            Some(Rulebook { rules, question }) if status.is_success() => {
+                let Judged { body, judgement, refusal, .. } = judge_answer(rules, bytes, question.as_ref());
+                (body, judgement, refusal)
+            }
+            _ => (bytes, Judgement::default(), None),
+        }
+    }
+
+    /// Passes a stream on as it comes, as far as guardrails let it. Its end mark and its end wait for the record.
     async fn relay(mut self, client: Client, released: Response<()>, mut body: Incoming) {
         let gateway = self.gateway.clone();
         let (chunks, relayed) = mpsc::channel(CHUNKS_WAITING_MAX);
         let mut reader = EventReader::default();
         let mut held = Vec::new();
+        let rules = self.rulebook.as_ref().map(|rulebook| rulebook.rules.clone());
+        let mut guard = rules.filter(|rules| !rules.output.is_empty()).map(|rules| GuardedStream::new(&rules.output));
         let spooled = self.gateway.inner.spool.begin(self.facts.call);
         let mut ended = Ok(());
         if client.send(released.map(|()| AnswerBody::Relayed(relayed, End::Open))).is_err() {
@@ -253,7 +292,7 @@ impl Call {
                 next = self.next_chunk(&mut body) => next,
                 () = chunks.closed() => Err(CutShort::ClientGone),
                 () = gateway.stopping() => Err(CutShort::Stopping),
-                () = tokio::time::sleep(AFTER_DONE), if reader.done_at().is_some() => Ok(None),
+                () = tokio::time::sleep(AFTER_DONE), if is_done(&reader, guard.as_ref()) => Ok(None),
             };
             ended = match next {
                 Ok(None) => break,
@@ -263,29 +302,66 @@ impl Call {
                 {
                     Err(self.too_large())
                 }
-                Ok(Some(chunk)) => {
-                    let flowing = split_before_end(&mut reader, chunk, &mut held);
-                    let kept = spooled.as_mut().map_or(Ok(()), |file| file.append(&flowing));
-                    match kept {
-                        Err(error) => Err(not_spooled(&error)),
-                        Ok(()) if flowing.is_empty() => Ok(()),
-                        Ok(()) => tokio::select! {
-                            sent = chunks.send(Piece::Flowing(flowing)) => sent.map_err(|_| CutShort::ClientGone),
-                            () = gateway.stopping() => Err(CutShort::Stopping),
-                        },
+                Ok(Some(chunk)) => match guarded(&mut guard, chunk) {
+                    Ok(chunk) => {
+                        let flowing = split_before_end(&mut reader, chunk, &mut held);
+                        self.release(flowing, spooled.as_mut(), &chunks).await
                     }
+                    Err(cut) => Err(cut),
+                },
+                Err(cut) => Err(cut),
+            };
+        }
+        let (mut judgement, rest) = guard.map_or_else(Default::default, what_was_held_back);
+        if let (true, Some(rest)) = (ended.is_ok(), rest) {
+            ended = match rest {
+                Ok((bytes, end)) => {
+                    reader.push(&bytes);
+                    let released = self.release(bytes.into(), spooled.as_mut(), &chunks).await;
+                    reader.push(&end);
+                    held = end;
+                    released
                 }
                 Err(cut) => Err(cut),
             };
         }
+        let ended = ended.and_then(|()| self.judge_stream(&reader, &mut judgement));
         let (outcome, error) = stream_outcome(&ended, &reader);
-        let recorded = self.record_ending(outcome, error, Said::of_stream(reader)).await;
-        if let (Ok(_), Ok(())) = (recorded, ended) {
-            tokio::select! {
-                _ = chunks.send(Piece::Last(Bytes::from(held))) => {}
-                () = gateway.stopping() => {}
-            }
+        let recorded = self.record_ending(outcome, error, Said::of_stream(reader), judgement).await;
+        let last = match (recorded, ended) {
+            (Ok(_), Ok(())) => Bytes::from(held),
+            (Ok(_), Err(CutShort::Withheld(refusal))) => refusal.event(),
+            _ => return,
+        };
+        tokio::select! {
+            _ = chunks.send(Piece::Last(last)) => {}
+            () = gateway.stopping() => {}
         }
+    }
+
+    /// Keeps a piece of a stream where a killed process leaves it, then passes it on.
+    async fn release(
+        &self,
+        flowing: Bytes,
+        spooled: Option<&mut Spooled>,
+        chunks: &mpsc::Sender<Piece>,
+    ) -> Result<(), CutShort> {
+        spooled.map_or(Ok(()), |file| file.append(&flowing)).map_err(|error| not_spooled(&error))?;
+        if flowing.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            sent = chunks.send(Piece::Flowing(flowing)) => sent.map_err(|_| CutShort::ClientGone),
+            () = self.gateway.stopping() => Err(CutShort::Stopping),
+        }
+    }
+
+    /// Asks the policy about a stream that has come to its end: what flowed has flowed, but it is not whole without its end.
+    fn judge_stream(&self, reader: &EventReader, judgement: &mut Judgement) -> Result<(), CutShort> {
+        let Some(Rulebook { rules, question: Some(question) }) = &self.rulebook else { return Ok(()) };
+        let (ruling, refusal) = judge_end(rules, question, reader.completion.output(), &judgement.verdicts);
+        judgement.ruling = ruling;
+        refusal.map_or(Ok(()), |refusal| Err(CutShort::Withheld(refusal)))
     }
 
     async fn next_chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, CutShort> {
@@ -313,7 +389,8 @@ impl Call {
     async fn end_without_answer(mut self, client: Client, cut: &CutShort, bytes: Vec<u8>) {
         let (outcome, error) = cut.outcome();
         let said = Said::Other { media: "application/octet-stream".into(), bytes };
-        let refusal = match self.record_ending(outcome, Some(error.to_owned()), said).await {
+        let ending = self.record_ending(outcome, Some(error.to_owned()), said, Judgement::default());
+        let refusal = match ending.await {
             Ok(_) => cut.refusal(),
             Err(error) => Refusal::not_recorded(&error),
         };
@@ -325,11 +402,13 @@ impl Call {
         outcome: Outcome,
         error: Option<String>,
         said: Said,
+        judgement: Judgement,
     ) -> Result<Durable<Receipt>, AppendError> {
         let ending = Ending {
             outcome,
             error,
             said,
+            judgement,
             status: self.status.map(|status| status.as_u16()),
             duration_ms: milliseconds(self.began.elapsed()),
             first_chunk_ms: self.first_chunk.map(milliseconds),
@@ -359,6 +438,37 @@ fn paused(idle: Duration) -> CutShort {
 fn not_spooled(error: &std::io::Error) -> CutShort {
     let message = format!("the answer cannot be kept while it flows: {error}");
     CutShort::upstream(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", message)
+}
+
+/// What guardrails let flow of a chunk.
+fn guarded(guard: &mut Option<GuardedStream>, chunk: Bytes) -> Result<Bytes, CutShort> {
+    let Some(guard) = guard else { return Ok(chunk) };
+    let flowing = guard.push(&chunk);
+    match guard.blocked() {
+        Some(finding) => {
+            let message = format!("withheld by a guardrail: {}", finding.explanation);
+            Err(CutShort::Withheld(Refusal::invalid(StatusCode::FORBIDDEN, "content_filter", message)))
+        }
+        None => Ok(flowing.into()),
+    }
+}
+
+/// What the guardrails said of a stream that came to an end, and what they held back of it until then: texts, and the end mark
+/// with what followed.
+#[expect(clippy::type_complexity, reason = "two pieces of a stream, or why there are none")]
+fn what_was_held_back(guard: GuardedStream) -> (Judgement, Option<Result<(Vec<u8>, Vec<u8>), CutShort>>) {
+    let Finished { bytes, end, verdicts, blocked } = guard.finish();
+    let judgement = Judgement { verdicts, ruling: None, is_withheld: blocked.is_some() };
+    let rest = match blocked {
+        Some(_) => Err(CutShort::Withheld(withheld(&judgement.verdicts))),
+        None => Ok((bytes, end)),
+    };
+    (judgement, Some(rest))
+}
+
+/// Whether the end mark has come.
+fn is_done(reader: &EventReader, guard: Option<&GuardedStream>) -> bool {
+    guard.map_or(reader.done_at().is_some(), GuardedStream::is_done)
 }
 
 /// Reads a chunk, gives the part of it that may flow on and puts what belongs to the end mark to `held`.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::{Identity, Method as Shown};
+use guardrails::Verdict;
 use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
 use record::{
@@ -12,11 +13,16 @@ use record::{
 };
 use world::World;
 
+use crate::judging::Judgement;
 use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
+use crate::rules::outcome;
 use crate::upstream::Upstream;
+
+/// The reason of every decision where nobody has set up a policy.
+const NO_POLICY: &str = "no policy is configured: every call is allowed";
 
 /// The longest claimed user name that is taken over.
 const USER_BYTES_MAX: usize = 256;
@@ -53,6 +59,8 @@ pub(crate) struct Ending {
     pub(crate) duration_ms: f64,
     pub(crate) first_chunk_ms: Option<f64>,
     pub(crate) said: Said,
+    /// What guardrails and policy said of the answer.
+    pub(crate) judgement: Judgement,
 }
 
 /// What the model server said.
@@ -116,18 +124,41 @@ impl CallFacts {
         world: &World,
         arrival: &Arrival<'_>,
         upstream: &Upstream,
-        request: Option<&ChatRequest<'_>>,
+        request: Option<(&ChatRequest<'_>, &Judgement)>,
     ) -> Draft {
         let mut draft = self.draft(world, Kind::InferenceRequest, Outcome::Allowed);
         set_arrival(&mut draft.attributes, arrival);
         draft.attributes.set("server.address", upstream.host().to_owned());
         draft.attributes.set("server.port", upstream.port());
-        set_decision(&mut draft.attributes, "allow", "no policy is configured: every call is allowed");
-        if let Some(request) = request {
-            set_parameters(&mut draft.attributes, request);
-            draft.content.push(json_field(content_names::INPUT, request.messages.as_bytes().to_vec()));
-            draft.content.push(json_field(content_names::PARAMETERS, request.parameters().into_bytes()));
+        match request {
+            Some((request, judgement)) => {
+                set_request(&mut draft, request);
+                set_judgement(&mut draft.attributes, judgement);
+                if judgement.ruling.is_none() {
+                    set_decision(&mut draft.attributes, "allow", NO_POLICY);
+                }
+            }
+            None => set_decision(&mut draft.attributes, "allow", NO_POLICY),
         }
+        set_standing(&mut draft.attributes, arrival.identity);
+        draft
+    }
+
+    /// The record of a call that guardrails or a policy did not let pass. What a guardrail withheld is not in it.
+    pub(crate) fn judged(
+        &self,
+        world: &World,
+        arrival: &Arrival<'_>,
+        refusal: &Refusal,
+        request: Option<&ChatRequest<'_>>,
+        judgement: &Judgement,
+    ) -> Draft {
+        let mut draft = self.denied(world, arrival, refusal, &[]);
+        if let Some(request) = request {
+            set_request(&mut draft, request);
+        }
+        set_judgement(&mut draft.attributes, judgement);
+        set_standing(&mut draft.attributes, arrival.identity);
         draft
     }
 
@@ -163,6 +194,7 @@ impl CallFacts {
         if let Some(error) = &ending.error {
             attributes.set_text("error.type", error);
         }
+        set_judgement(&mut draft.attributes, &ending.judgement);
         set_said(&mut draft, &ending.said);
         draft
     }
@@ -251,6 +283,69 @@ fn set_arrival(attributes: &mut Attributes<'static>, arrival: &Arrival<'_>) {
     if let Some(agent) = arrival.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()) {
         attributes.set_text("user_agent.original", agent);
     }
+}
+
+/// What a request holds, for its record.
+fn set_request(draft: &mut Draft, request: &ChatRequest<'_>) {
+    set_parameters(&mut draft.attributes, request);
+    draft.content.push(json_field(content_names::INPUT, request.messages.as_bytes().to_vec()));
+    draft.content.push(json_field(content_names::PARAMETERS, request.parameters().into_bytes()));
+}
+
+/// Roles and groups that a policy was told of.
+fn set_standing(attributes: &mut Attributes<'static>, identity: &Identity) {
+    if let Some(grant) = identity.grants.first() {
+        attributes.set("testimony.actor.role", grant.role.as_str());
+    }
+    if !identity.groups.is_empty() {
+        attributes.set("testimony.actor.groups", texts(&identity.groups));
+    }
+}
+
+/// What was decided, by which policy, and what the guardrails said.
+fn set_judgement(attributes: &mut Attributes<'static>, judgement: &Judgement) {
+    let verdicts: Vec<Value<'static>> = judgement.verdicts.iter().map(verdict).collect();
+    if !verdicts.is_empty() {
+        attributes.set("testimony.guardrails", Value::List(verdicts));
+    }
+    let Some(ruling) = &judgement.ruling else { return };
+    let decision = &ruling.decision;
+    attributes.set("testimony.decision", if decision.allow { "allow" } else { "deny" });
+    attributes.set("testimony.decision.reasons", texts(&decision.reasons));
+    attributes.set("testimony.policy.digest", ruling.digest.clone());
+    if !ruling.revision.is_empty() {
+        attributes.set_text("testimony.policy.revision", &ruling.revision);
+    }
+    attributes.set("testimony.policy.rules", texts(&decision.rules));
+    attributes.set("testimony.policy.duration_us", ruling.duration_us);
+    let obligations = decision.obligations.iter().filter_map(|one| serde_json::to_string(one).ok());
+    let obligations: Vec<String> = obligations.collect();
+    if !obligations.is_empty() {
+        attributes.set("testimony.policy.obligations", texts(&obligations));
+    }
+    if let Some(error) = &decision.error {
+        attributes.set_text("testimony.policy.error", error);
+        attributes.set("testimony.policy.let_pass", ruling.is_let_pass);
+    }
+}
+
+fn verdict(verdict: &Verdict) -> Value<'static> {
+    let named = |name: &'static str, value: Value<'static>| (name.into(), value);
+    let mut members = vec![
+        named("action", outcome(verdict).into()),
+        named("check", verdict.check.into()),
+        named("score", f64::from(verdict.score).into()),
+    ];
+    if verdict.findings > 0 {
+        members.push(named("explanation", Value::cut(&verdict.explanation)));
+        members.push(named("findings", Value::Int(i64::try_from(verdict.findings).unwrap_or(i64::MAX))));
+        members.push(named("rules", texts(&verdict.rules)));
+    }
+    Value::Map(members)
+}
+
+fn texts(texts: &[impl AsRef<str>]) -> Value<'static> {
+    Value::List(texts.iter().take(64).map(|text| Value::cut(text.as_ref())).collect())
 }
 
 fn set_decision(attributes: &mut Attributes<'static>, decision: &'static str, reason: &str) {

@@ -13,16 +13,20 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use ledger::{AppendError, Ledger};
-use record::{FingerprintKey, Source, Uuid};
+use policy::Input;
+use record::{Draft, FingerprintKey, Source, Uuid};
 use tokio::sync::{oneshot, watch};
 use world::World;
 
 use crate::answer::AnswerBody;
-use crate::call::{CALL_HEADER, Call};
+use crate::call::{CALL_HEADER, Call, Rulebook};
 use crate::drafts::{Arrival, CREDENTIAL_HEADERS, CallFacts, now};
 use crate::interrupted;
+use crate::judging::{Judged, judge_request, withheld};
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
+use crate::question::{self, Question};
+use crate::rules::RulesInForce;
 use crate::spool::Spool;
 use crate::upstream::Upstream;
 
@@ -109,6 +113,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     source: Arc<Source>,
     access: AccessControl,
+    rules: RulesInForce,
     /// Whether calls under way are to end now.
     pub(crate) stopping: watch::Sender<bool>,
     /// How many calls are under way.
@@ -129,7 +134,7 @@ impl Gateway {
         data: &Path,
         ledger: Ledger,
         upstream: Upstream,
-        access: AccessControl,
+        (access, rules): (AccessControl, RulesInForce),
         settings: Settings,
         open_calls: &[(Uuid, u64)],
     ) -> Result<(Self, usize), GatewayError> {
@@ -147,6 +152,7 @@ impl Gateway {
             settings,
             source,
             access,
+            rules,
             stopping: watch::Sender::new(false),
             under_way: watch::Sender::new(0),
         });
@@ -243,22 +249,53 @@ impl Gateway {
             Ok(body) => body,
             Err(refusal) => return self.refuse(arrival, &refusal, &[]).await,
         };
-        let request = match ChatRequest::read(&body).and_then(|request| self.check_model(request)) {
-            Ok(request) => request,
-            Err(refusal) => return self.refuse(arrival, &refusal, &body).await,
-        };
-        if let Err(refusal) = self.check_scope(arrival.identity, &request) {
+        let request = ChatRequest::read(&body).and_then(|request| self.check_model(request));
+        let request = request.and_then(|request| self.check_scope(arrival.identity, request));
+        if let Err(refusal) = request {
             return self.refuse(arrival, &refusal, &body).await;
         }
-        let facts = self.facts(arrival, "chat", Some(&request));
-        let intent = facts.request(&self.inner.world, arrival, &self.upstream, Some(&request));
-        self.forward(arrival, facts, intent, body.clone(), true).await
+        let rules = self.inner.rules.now();
+        let Judged { body, judgement, refusal, question } =
+            judge_request(&rules, body, arrival.headers, |request, findings| self.question(arrival, request, findings));
+        let request = match ChatRequest::read(&body) {
+            Ok(request) if !judgement.is_withheld => Some(request),
+            _ => None,
+        };
+        let facts = self.facts(arrival, "chat", request.as_ref());
+        match (refusal, request) {
+            (None, Some(request)) => {
+                let intent = facts.request(&self.inner.world, arrival, &self.upstream, Some((&request, &judgement)));
+                let rulebook = Rulebook { rules, question };
+                self.forward(arrival, facts, intent, body.clone(), Some(rulebook)).await
+            }
+            (refusal, request) => {
+                let refusal = refusal.unwrap_or_else(|| withheld(&judgement.verdicts));
+                let draft = facts.judged(&self.inner.world, arrival, &refusal, request.as_ref(), &judgement);
+                self.answer_refused(&refusal, facts.call, draft).await
+            }
+        }
+    }
+
+    /// What the policy is asked about a request.
+    fn question(&self, arrival: &Arrival<'_>, request: &ChatRequest<'_>, findings: Vec<policy::Finding>) -> Input {
+        let source = &self.inner.source;
+        let question = Question {
+            actor: question::actor(arrival.identity, arrival.peer),
+            model: Some(&request.model),
+            environment: Some(&source.environment),
+            service: Some(&source.service),
+            parameters: &request.parameters(),
+            messages: request.messages,
+            findings,
+            time: now(&self.inner.world),
+        };
+        question.input()
     }
 
     async fn models(&self, arrival: &Arrival<'_>) -> Response<AnswerBody> {
         let facts = self.facts(arrival, "list_models", None);
         let intent = facts.request(&self.inner.world, arrival, &self.upstream, None);
-        self.forward(arrival, facts, intent, Bytes::new(), false).await
+        self.forward(arrival, facts, intent, Bytes::new(), None).await
     }
 
     fn facts(&self, arrival: &Arrival<'_>, operation: &'static str, request: Option<&ChatRequest<'_>>) -> CallFacts {
@@ -277,13 +314,13 @@ impl Gateway {
         &self,
         arrival: &Arrival<'_>,
         facts: CallFacts,
-        intent: record::Draft,
+        intent: Draft,
         body: Bytes,
-        is_chat: bool,
+        rulebook: Option<Rulebook>,
     ) -> Response<AnswerBody> {
         let path = arrival.path.strip_prefix("/v1").unwrap_or(arrival.path).to_owned();
         let headers = forwarded(arrival);
-        let call = Call::new(self.clone(), facts, arrival.method.clone(), path, headers, body, is_chat);
+        let call = Call::new(self.clone(), facts, arrival.method.clone(), path, headers, body, rulebook);
         let (sender, answer) = oneshot::channel();
         tokio::spawn(call.run(intent, sender));
         match answer.await {
@@ -312,8 +349,12 @@ impl Gateway {
     async fn refuse(&self, arrival: &Arrival<'_>, refusal: &Refusal, body: &[u8]) -> Response<AnswerBody> {
         let operation = if arrival.path == MODELS_PATH { "list_models" } else { "chat" };
         let facts = self.facts(arrival, operation, None);
-        let call = facts.call;
-        match self.inner.ledger.append(facts.denied(&self.inner.world, arrival, refusal, body)).await {
+        let draft = facts.denied(&self.inner.world, arrival, refusal, body);
+        self.answer_refused(refusal, facts.call, draft).await
+    }
+
+    async fn answer_refused(&self, refusal: &Refusal, call: Uuid, draft: Draft) -> Response<AnswerBody> {
+        match self.inner.ledger.append(draft).await {
             Ok(_) => refused(refusal, Some(call)),
             Err(error) => refused(&Refusal::not_recorded(&error), None),
         }
@@ -329,12 +370,15 @@ impl Gateway {
         Err(Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message).param("model"))
     }
 
-    fn check_scope(&self, identity: &Identity, request: &ChatRequest<'_>) -> Result<(), Refusal> {
+    fn check_scope<'a>(&self, identity: &Identity, request: ChatRequest<'a>) -> Result<ChatRequest<'a>, Refusal> {
         let Source { environment, service, .. } = self.inner.source.as_ref();
         let facts = Facts { environment: Some(environment), service: Some(service), model: Some(&request.model) };
         let now = now(&self.inner.world);
         let verdict = authorize(identity, Action::CallModel, Target::One(facts), now);
-        verdict.map_err(|refused| Refusal::not_admitted(&refused).param("model"))
+        match verdict {
+            Ok(()) => Ok(request),
+            Err(refused) => Err(Refusal::not_admitted(&refused).param("model")),
+        }
     }
 
     async fn read_body<B>(&self, mut body: B) -> Result<Bytes, Refusal>

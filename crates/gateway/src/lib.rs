@@ -12,6 +12,9 @@
 //! | `gateway` | [`Gateway`]: from an HTTP request to a call, or to a refusal |
 //! | `call` | the life of a call, top to bottom |
 //! | `answer` | what the client gets: a whole body, or one that is relayed |
+//! | `rules` | guardrails and policy in force |
+//! | `judging` | whether a call may be made, and its answer released |
+//! | `question` | what a policy is asked |
 //! | `upstream` | the model server |
 //! | `openai` | the protocol: reading requests, answers, streams; the error envelope |
 //! | `drafts` | what the records of a call say |
@@ -23,11 +26,16 @@ mod call;
 mod drafts;
 mod gateway;
 mod interrupted;
+mod judging;
 mod openai;
+mod question;
+mod rules;
 mod spool;
 mod upstream;
 
 pub use answer::{AnswerBody, Cut, End, Piece};
 pub use gateway::{AccessControl, Gateway, GatewayError, Limits, RecordWhen, Settings};
 pub use openai::refusal::Refusal;
+pub use question::Question;
+pub use rules::{Rules, RulesInForce};
 pub use upstream::{Upstream, UpstreamError};

@@ -2,5 +2,6 @@
 
 pub(crate) mod completion;
 pub(crate) mod events;
+pub(crate) mod guarded;
 pub mod refusal;
 pub(crate) mod request;

@@ -12,6 +12,7 @@
 //! | `[[status 429]]` | an error with that status |
 //! | `[[reset 3]]` | the connection is reset after that many chunks (0: before the head) |
 //! | `[[close 3]]` | the connection is closed in good order after that many chunks, without an end mark |
+//! | `[[say anything]]` | the answer is that, a few letters a chunk |
 //! | `[[garbage]]` | 200 with something that is no answer |
 //! | `[[tool]]` | the answer is a tool call |
 //!

@@ -29,6 +29,9 @@ const LINES: [(&str, &str); 5] = [
     ("password", "I cannot tell you a password. This answer is scripted."),
 ];
 
+/// How much of what it is told to say stands in one chunk.
+const SAID_CHARS: usize = 3;
+
 impl Script {
     /// Reads a request body.
     #[must_use]
@@ -104,6 +107,11 @@ impl Script {
 fn words(prompt: &str, count: Option<u64>) -> Vec<String> {
     if let Some(count) = count {
         return (0..count.min(100_000)).map(|n| if n == 0 { "word0".into() } else { format!(" word{n}") }).collect();
+    }
+    if let Some((said, _)) = prompt.split_once("[[say ").and_then(|(_, after)| after.split_once("]]")) {
+        // In pieces that are no words, as tokens are.
+        let letters: Vec<char> = said.chars().collect();
+        return letters.chunks(SAID_CHARS).map(|piece| piece.iter().collect()).collect();
     }
     let lower = prompt.to_lowercase();
     let line = LINES.iter().find(|(word, _)| lower.contains(word)).map_or("This answer is scripted.", |(_, line)| line);

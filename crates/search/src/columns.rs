@@ -52,12 +52,16 @@ macro_rules! text {
 }
 
 /// The fields of content that have a column of their own, with the column's name.
-pub(crate) const CONTENT_COLUMNS: [(&str, &str); 4] = [
+pub(crate) const CONTENT_COLUMNS: [(&str, &str); 5] = [
     (content_names::INPUT, "input"),
     (content_names::OUTPUT, "output"),
     (content_names::ARGUMENTS, "arguments"),
     (content_names::RESULT, "result"),
+    (content_names::PARAMETERS, "parameters"),
 ];
+
+/// The columns that a text without a field is looked for in: what was said.
+pub(crate) const SAID_COLUMNS: [&str; 4] = ["input", "output", "arguments", "result"];
 
 /// The name of a content field that people call by its column: `input` is `gen_ai.input.messages`.
 #[must_use]
@@ -66,7 +70,7 @@ pub fn content_name(called: &str) -> &str {
 }
 
 /// All columns. The last two are for checking and showing content and are hidden from SQL.
-pub(crate) static COLUMNS: [Column; 47] = [
+pub(crate) static COLUMNS: [Column; 48] = [
     column("log_index", From::Number(|row| Some(row.index))),
     column("time", From::Time(|row| row.envelope.time.as_micros())),
     column("received", From::Time(|row| row.envelope.received.as_micros())),
@@ -112,6 +116,7 @@ pub(crate) static COLUMNS: [Column; 47] = [
     column("output", From::Content(content_names::OUTPUT)),
     column("arguments", From::Content(content_names::ARGUMENTS)),
     column("result", From::Content(content_names::RESULT)),
+    column("parameters", From::Content(content_names::PARAMETERS)),
     column("other_content", From::OtherContent),
     column("content_seed", From::Seed),
 ];

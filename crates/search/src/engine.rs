@@ -260,15 +260,16 @@ impl Engine {
         Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows() })
     }
 
-    /// Runs a SELECT or EXPLAIN over the views `records` and `calls`.
+    /// Runs a SELECT or EXPLAIN over the views `records` and `calls`, as if there were only the records that `among` finds.
     ///
     /// # Errors
     /// When the statement is wrong, not a query, or exceeds its limits.
-    pub fn sql(&self, view: &View, statement: String, limits: Limits) -> Running<Answer> {
+    pub fn sql(&self, view: &View, statement: String, among: Search, limits: Limits) -> Running<Answer> {
         let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
             let snapshot = engine.snapshot()?;
-            let frame = engine.0.sessions.plan(&statement, snapshot, &view).await?;
+            let among = engine.filter(&among)?;
+            let frame = engine.0.sessions.plan(&statement, snapshot, &view, among).await?;
             collect(frame, limits).await
         })
     }

@@ -7,6 +7,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
@@ -53,7 +54,7 @@ const CALLS_VIEW: &str = "
 SELECT q.call_id, q.time, q.actor_id, q.actor_type, q.actor_auth, q.actor_ip, q.service, q.environment, q.host,
        q.operation, q.model, p.response_model, q.upstream, q.stream, q.temperature, q.top_p, q.max_tokens,
        q.decision, q.reasons, p.outcome, p.status, p.error_type, p.finish_reasons, p.input_tokens, p.output_tokens,
-       p.duration_ms, p.first_chunk_ms, q.trace_id, q.conversation_id, q.input, p.output,
+       p.duration_ms, p.first_chunk_ms, q.trace_id, q.conversation_id, q.input, q.parameters, p.output,
        q.attributes AS request_attributes, p.attributes AS response_attributes,
        q.log_index AS request_index, p.log_index AS response_index, q.id AS request_id, p.id AS response_id
 FROM records q LEFT JOIN records p ON p.call_id = q.call_id AND p.kind = 'inference.response'
@@ -92,12 +93,23 @@ impl Sessions {
     }
 
     /// Plans a caller's statement over what they may see of a snapshot.
-    pub(crate) async fn plan(&self, statement: &str, snapshot: Snapshot, view: &View) -> Result<DataFrame, SqlError> {
+    pub(crate) async fn plan(
+        &self,
+        statement: &str,
+        snapshot: Snapshot,
+        view: &View,
+        among: Expr,
+    ) -> Result<DataFrame, SqlError> {
         let parsed = parse(statement)?;
         if view.is_restricted() && is_explain(&parsed) {
             return Err(SqlError::ExplainsMore);
         }
         let session = self.session(RecordsTable::visible(snapshot, view))?;
+        if among != lit(true) {
+            let found = session.table("records").await.and_then(|all| all.filter(among)).map_err(invalid)?.into_view();
+            session.deregister_table("records").map_err(invalid)?;
+            session.register_table("records", found).map_err(invalid)?;
+        }
         if statement.to_ascii_lowercase().contains("calls") {
             let view = session.sql(CALLS_VIEW).await.map_err(invalid)?.into_view();
             session.register_table("calls", view).map_err(invalid)?;

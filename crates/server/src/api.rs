@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tlog::VerifierKey;
 use tower::ServiceExt as _;
-use witness::{Cosigner, Refusal};
+use witness::Cosigner;
 
 use crate::admission::{Access, Admission, Caller, Peer, admit};
 use crate::evidence::evidence_for;
@@ -32,6 +32,7 @@ use crate::log_files;
 use crate::problem::Problem;
 use crate::reading::Reading;
 use crate::tail;
+use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
@@ -116,6 +117,10 @@ impl Api {
     /// The log, while it is being written.
     fn ledger(&self) -> Option<&Ledger> {
         self.0.running.as_ref().map(|running| &running.intake.ledger)
+    }
+
+    pub(crate) fn witness(&self) -> Option<Cosigner> {
+        self.0.witness.clone()
     }
 
     pub(crate) fn admission(&self) -> Option<&Admission> {
@@ -255,6 +260,10 @@ struct SqlBody {
     query: String,
     limit: Option<usize>,
     timeout_s: Option<u64>,
+    /// A query of the query language that the rows of `records` must meet, and a bound of their time.
+    #[serde(default)]
+    r#where: String,
+    since: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -278,7 +287,8 @@ async fn sql(
     if let Some(seconds) = body.timeout_s {
         limits.deadline = limits.deadline.min(Duration::from_secs(seconds));
     }
-    let answer = api.0.engine.sql(&caller.view, body.query.clone(), limits).await?;
+    let among = Search { query: body.r#where, since: body.since, until: None };
+    let answer = api.0.engine.sql(&caller.view, body.query.clone(), among, limits).await?;
     api.note(&caller, Reading::rows("sql", &body.query, answer.rows(), answer.is_truncated())).await;
     written(&answer, format)
 }
@@ -449,45 +459,7 @@ async fn log_file(api: &Api, path: String) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, file.media), (CACHE_CONTROL, file.cache)], file.bytes).into_response())
 }
 
-/// C2SP tlog-witness, section "add-checkpoint".
-async fn add_checkpoint(State(api): State<Api>, body: Bytes) -> Result<Response, Problem> {
-    let witness = api.0.witness.clone().ok_or_else(no_witness)?;
-    let cosigned = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
-    let cosigned = cosigned.map_err(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the checkpoint was not looked at")
-    })?;
-    Ok(match cosigned {
-        Ok(lines) => ([(CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response(),
-        Err(Refusal::Conflict { latest }) => {
-            (StatusCode::CONFLICT, [(CONTENT_TYPE, "text/x.tlog.size")], format!("{latest}\n")).into_response()
-        }
-        Err(refusal) => Problem::from(refusal).into_response(),
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WitnessedQuery {
-    origin: String,
-}
-
-/// The latest checkpoint of a log that this witness has cosigned: what its cosignatures are remembered by.
-async fn witnessed(
-    State(api): State<Api>,
-    query: Result<Query<WitnessedQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
-    let witness = api.0.witness.clone().ok_or_else(no_witness)?;
-    let note = witness.latest(&query.origin)?;
-    let note = note.ok_or_else(|| Problem::not_found("this witness has cosigned no checkpoint of that log"))?;
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
-}
-
-fn no_witness() -> Problem {
-    Problem::not_found("this server is no witness; the setting witnessing.cosigns makes it one")
-}
-
-fn bad_request(detail: String) -> Problem {
+pub(crate) fn bad_request(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
 }
 

@@ -16,6 +16,7 @@
 //! | `evidence` | proofs for single records |
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
+//! | `witness_routes` | `/witness/…`: this server as a witness |
 //! | `tail` | `/api/v1/tail`: server-sent events |
 //! | `problem` | errors as RFC 9457 says them |
 
@@ -31,6 +32,7 @@ mod log_files;
 mod problem;
 mod reading;
 mod tail;
+mod witness_routes;
 
 pub use admission::{Access, Admission};
 pub use api::{Api, ApiSurface, Build, ROUTES, Running};

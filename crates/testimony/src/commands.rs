@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod key;
+pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod scripted_model;
 pub(crate) mod search;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 /// Everything that can be set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Where everything is kept.
@@ -28,6 +28,9 @@ pub(crate) struct Config {
     pub(crate) access: Access,
     /// Issuers of bearer tokens.
     pub(crate) token: Vec<Token>,
+    pub(crate) policy: Policy,
+    /// What the crate `guardrails` reads: `input` and `output`, each with a table a check.
+    pub(crate) guardrails: Table,
     pub(crate) ledger: Ledger,
     /// Those who cosign this log's checkpoints.
     pub(crate) witness: Vec<Witness>,
@@ -79,6 +82,26 @@ pub(crate) struct Access {
     /// What somebody on this machine may who presents nothing: a role, `off`, or `auto`: admin until there are API keys or
     /// issuers of tokens.
     pub(crate) anonymous: String,
+}
+
+/// What decides whether a call may be made, and its answer released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Policy {
+    /// A folder of Rego files, or an OPA bundle (`.tar.gz`); empty: none.
+    pub(crate) path: PathBuf,
+    /// The address of a bundle, instead.
+    pub(crate) url: String,
+    /// How often another version is looked for, in seconds.
+    pub(crate) every_s: u64,
+    /// A file with the key that a bundle must be signed with; empty: signatures are not looked at.
+    pub(crate) key: PathBuf,
+    /// The algorithm of that key, as in `RS256`.
+    pub(crate) key_algorithm: String,
+    /// What the bundle must be signed for.
+    pub(crate) key_scope: String,
+    /// `closed`: a policy that fails is a denial. `open`: it lets the call pass, and the record says so.
+    pub(crate) fail: String,
 }
 
 /// An issuer of bearer tokens (an OpenID provider).
@@ -204,6 +227,16 @@ impl Default for Config {
             },
             access: Access { anonymous: "auto".into() },
             token: Vec::new(),
+            policy: Policy {
+                path: PathBuf::new(),
+                url: String::new(),
+                every_s: 5,
+                key: PathBuf::new(),
+                key_algorithm: "RS256".into(),
+                key_scope: String::new(),
+                fail: "closed".into(),
+            },
+            guardrails: Table::new(),
             ledger: Ledger {
                 reserve_bytes: ledger.reserve_bytes,
                 wal_segment_bytes: ledger.wal_segment_bytes,
@@ -309,6 +342,8 @@ fn merge(into: &mut Table, from: Table, path: &str, place: &str, known: &[String
     for (key, value) in from {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match (into.get_mut(&key), value) {
+            // Its own reader knows what may stand in it.
+            (Some(Value::Table(inner)), Value::Table(more)) if full == "guardrails" => *inner = more,
             (Some(Value::Table(inner)), Value::Table(more)) => merge(inner, more, &full, place, known)?,
             (Some(slot), value) if slot.same_type(&value) => *slot = value,
             (Some(slot), value) => {

@@ -6,6 +6,8 @@ mod client;
 mod commands;
 mod config;
 mod output;
+mod replay;
+mod ruling;
 mod story;
 mod terminal;
 mod trust;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{check, demo, key, prove, search, serve, show, sql, tail, verify};
+use commands::{check, demo, key, policy, prove, search, serve, show, sql, tail, verify};
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
 /// gateway's time.
@@ -56,6 +58,8 @@ enum Command {
     Check(check::Arguments),
     /// The log's public key
     Key(key::Arguments),
+    /// Policies as code: check, test, ask, and replay one over recorded calls
+    Policy(policy::Arguments),
     /// Run the scripted model server of the demonstration, for tests and benchmarks
     #[command(hide = true)]
     ScriptedModel(commands::scripted_model::Arguments),
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::ScriptedModel(arguments) => commands::scripted_model::run(arguments),
     };
     match result {

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 16] = [
     "record",
     "tlog",
     "verify",
@@ -23,6 +23,8 @@ const ORDER: [&str; 14] = [
     "witness",
     "ingest",
     "search",
+    "guardrails",
+    "policy",
     "gateway",
     "server",
     "scripted",

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::question;
+
 /// The most choices, and the most tool calls in a choice, that are put together from a stream.
 const PARTS_MAX: u64 = 1_024;
 
@@ -83,6 +85,12 @@ impl Completion {
     /// Why each choice ended.
     pub(crate) fn finish_reasons(&self) -> Vec<String> {
         self.choices.values().filter_map(|choice| choice.finish_reason.clone()).collect()
+    }
+
+    /// What was said, as a policy reads it.
+    pub(crate) fn output(&self) -> policy::Output {
+        let texts = self.choices.values().filter_map(|choice| choice.message.get("content")).map(question::text);
+        policy::Output { text: texts.collect::<Vec<_>>().join("\n"), finish_reasons: self.finish_reasons() }
     }
 
     /// The messages as a JSON list: each as the model wrote it, with its `finish_reason`.

@@ -73,6 +73,15 @@ impl Refusal {
         Bytes::from(envelope.to_string())
     }
 
+    /// The same as an event of a stream that has begun, as model servers tell of an error then.
+    #[must_use]
+    pub fn event(&self) -> Bytes {
+        let mut event = b"data: ".to_vec();
+        event.extend_from_slice(&self.body());
+        event.extend_from_slice(b"\n\n");
+        event.into()
+    }
+
     /// Puts status and headers on a response.
     pub fn apply<B>(&self, response: &mut Response<B>) {
         *response.status_mut() = self.status;

@@ -92,6 +92,41 @@ impl<'a> ChatRequest<'a> {
     }
 }
 
+/// The request asking for at most so many tokens; nothing when it asks for no more already.
+pub(crate) fn capped(body: &[u8], tokens_max: u64) -> Option<Vec<u8>> {
+    let request = ChatRequest::read(body).ok()?;
+    let named =
+        request.others.iter().filter(|(name, _)| matches!(name.as_str(), "max_tokens" | "max_completion_tokens"));
+    let mut edits: Vec<(usize, usize, String)> = Vec::new();
+    let mut is_said = false;
+    for (_, raw) in named {
+        is_said = true;
+        if serde_json::from_str::<u64>(raw).is_ok_and(|asked| asked <= tokens_max) {
+            continue;
+        }
+        // The member's text is a part of the body: where it stands follows from where both begin.
+        let start = raw.as_ptr().addr() - body.as_ptr().addr();
+        edits.push((start, start + raw.len(), tokens_max.to_string()));
+    }
+    if !is_said {
+        let start = body.iter().position(|byte| *byte == b'{')? + 1;
+        edits.push((start, start, format!("\"max_tokens\":{tokens_max},")));
+    }
+    if edits.is_empty() {
+        return None;
+    }
+    edits.sort_unstable();
+    let mut out = Vec::with_capacity(body.len() + 32);
+    let mut from = 0;
+    for (start, end, text) in edits {
+        out.extend_from_slice(body.get(from..start)?);
+        out.extend_from_slice(text.as_bytes());
+        from = end;
+    }
+    out.extend_from_slice(body.get(from..)?);
+    Some(out)
+}
+
 /// How deep lists and objects are nested, counted without recursion.
 fn nesting(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
@@ -150,6 +185,24 @@ mod tests {
         assert_eq!(request.messages, r#"[ {"role":"user","content":"\u00e9"} ]"#);
         assert_eq!(request.parameters(), r#"{"model":"m","temperature":0.70,"stream":true}"#);
         assert_eq!((request.model.as_str(), request.stream(), request.member("temperature")), ("m", true, Some(0.7)));
+    }
+
+    #[test]
+    fn a_cap_changes_the_tokens_asked_for_and_no_other_byte() {
+        let check = |body: &str, expected: Option<&str>| {
+            let capped = capped(body.as_bytes(), 64).map(|body| String::from_utf8(body).unwrap());
+            assert_eq!(capped.as_deref(), expected, "{body}");
+        };
+        check(
+            r#"{"model":"m", "messages":[ ],"max_tokens" : 4096,"n":1}"#,
+            Some(r#"{"model":"m", "messages":[ ],"max_tokens" : 64,"n":1}"#),
+        );
+        check(
+            r#"{"model":"m","messages":[],"max_completion_tokens":null}"#,
+            Some(r#"{"model":"m","messages":[],"max_completion_tokens":64}"#),
+        );
+        check(r#" {"model":"m","messages":[]}"#, Some(r#" {"max_tokens":64,"model":"m","messages":[]}"#));
+        check(r#"{"model":"m","messages":[],"max_tokens":64}"#, None);
     }
 
     #[test]

@@ -93,7 +93,10 @@ async fn sealed_and_unsealed_rows_answer_as_one_and_survive_a_restart() {
     let count = "SELECT model, count(*) AS n, min(log_index) AS first, max(log_index) AS last FROM records GROUP BY model ORDER BY model";
     let expected = "{\"model\":\"model-0\",\"n\":1667,\"first\":0,\"last\":4998}\n{\"model\":\"model-1\",\"n\":1667,\"first\":1,\"last\":4999}\n\
         {\"model\":\"model-2\",\"n\":1666,\"first\":2,\"last\":4997}\n";
-    assert_eq!(json(&engine.sql(&View::everything(), count.into(), Limits::default()).await.unwrap()), expected);
+    assert_eq!(
+        json(&engine.sql(&View::everything(), count.into(), Search::default(), Limits::default()).await.unwrap()),
+        expected
+    );
     let search = |query: &str| Search { query: query.into(), ..Search::default() };
     for n in [0_u32, 2_047, 2_048, 4_999] {
         let found = engine
@@ -115,7 +118,10 @@ async fn sealed_and_unsealed_rows_answer_as_one_and_survive_a_restart() {
     let mut batches = Vec::new();
     Archive::open(&log.world, &log.data, |batch| batches.push(batch)).unwrap();
     let stopped = Engine::of_stopped(&log.world, &log.data, "example.com/log", batches).unwrap();
-    assert_eq!(json(&stopped.sql(&View::everything(), count.into(), Limits::default()).await.unwrap()), expected);
+    assert_eq!(
+        json(&stopped.sql(&View::everything(), count.into(), Search::default(), Limits::default()).await.unwrap()),
+        expected
+    );
     stopped.close();
 }
 
@@ -128,7 +134,7 @@ async fn limits_cut_an_answer_and_say_so() {
     let endless =
         "SELECT count(*) FROM records a, records b, records c, records d WHERE a.seq + b.seq + c.seq + d.seq = -1";
     let short = Limits { deadline: Duration::from_millis(200), ..Limits::default() };
-    assert!(engine.sql(&View::everything(), endless.into(), short).await.is_err());
+    assert!(engine.sql(&View::everything(), endless.into(), Search::default(), short).await.is_err());
     engine.close();
     ledger.close();
 }

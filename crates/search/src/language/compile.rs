@@ -7,7 +7,7 @@ use datafusion::scalar::ScalarValue;
 use record::Timestamp;
 
 use super::{Comparison, Condition, Query, QueryError, Span};
-use crate::columns::{ALIASES, COLUMNS, CONTENT_COLUMNS, Column, From, VISIBLE, find};
+use crate::columns::{ALIASES, COLUMNS, Column, From, SAID_COLUMNS, VISIBLE, find};
 
 /// Compiles a query as of a moment, from which relative times count.
 pub(crate) fn compile(text: &str, query: &Query, now: Timestamp) -> Result<Expr, QueryError> {
@@ -161,7 +161,7 @@ fn content_condition(field: &Expr, condition: &Condition) -> Option<Expr> {
 }
 
 fn content_has(text: &str) -> Expr {
-    let columns = CONTENT_COLUMNS.iter().map(|(_, column)| has(&col(*column), text));
+    let columns = SAID_COLUMNS.iter().map(|column| has(&col(*column), text));
     columns.reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 

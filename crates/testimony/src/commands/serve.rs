@@ -7,7 +7,7 @@ use std::time::Duration;
 use access::KeyStore;
 use anyhow::{Context as _, bail};
 use clap::Args;
-use gateway::{AccessControl, Gateway, RecordWhen, Settings, Upstream};
+use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstream};
 use ledger::{Identity, Ledger, Opened, PublishedLog};
 use record::Uuid;
 use search::{Engine, SealAt};
@@ -22,6 +22,7 @@ use crate::admitting::Admitting;
 use crate::alarm::{self, DiskAlarm};
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
+use crate::ruling::Ruling;
 use crate::terminal::print;
 use crate::witnessing::{self, Asking};
 
@@ -159,17 +160,14 @@ impl Running {
         let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
         let Admitting { admission, access, anonymous, issuers } = Admitting::of(&world, &config, &ledger, &identity)?;
         let keys = admission.keys.clone();
-        let gateway = start_gateway(&world, &config, &ledger, upstream, access, settings, &open_calls).await?;
+        let ruling = Ruling::start(&world, &config, &ledger).await?;
+        let judges = (access, ruling.rules());
+        let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
         let running = server::Running { intake: intake(&world, &config, &ledger), admission };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
         let stop = watch::Sender::new(false);
-        let stopped = || {
-            let mut stop = stop.subscribe();
-            async move {
-                let _ = stop.wait_for(|stop| *stop).await;
-            }
-        };
+        let stopped = || stopped(stop.subscribe());
         let grace = Duration::from_secs(config.limits.stop_grace_s + 2);
         let models_limits = ListenLimits { close_grace: grace, ..ListenLimits::default() };
         let listeners = vec![
@@ -183,6 +181,7 @@ impl Running {
             tokio::spawn(serve(models_listener, model_lanes(&gateway)?, hosts, models_limits, stopped())),
         ];
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
+        background.push(tokio::spawn(ruling.watch(ledger.clone())));
         background.push(tokio::spawn(write_last_used(keys.clone())));
         background.extend(issuers.into_iter().map(|issuer| tokio::spawn(issuer.keep_keys(world.clone()))));
         background.extend(stamping.map(|(stamping, every)| tokio::spawn(stamping.run(ledger.clone(), every))));
@@ -272,13 +271,13 @@ async fn start_gateway(
     config: &Config,
     ledger: &Ledger,
     upstream: Upstream,
-    access: AccessControl,
+    judges: (AccessControl, RulesInForce),
     settings: Settings,
     open_calls: &[(Uuid, u64)],
 ) -> anyhow::Result<Gateway> {
     let ledger = ledger.clone();
     let (gateway, interrupted) =
-        Gateway::start(world, &config.data, ledger, upstream, access, settings, open_calls).await?;
+        Gateway::start(world, &config.data, ledger, upstream, judges, settings, open_calls).await?;
     if interrupted > 0 {
         tracing::warn!(
             calls = interrupted,
@@ -286,6 +285,12 @@ async fn start_gateway(
         );
     }
     Ok(gateway)
+}
+
+/// Resolves when the server is to stop.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // The sender lives as long as the server.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// What takes in the records that others send.

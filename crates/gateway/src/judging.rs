@@ -1,0 +1,188 @@
+//! Whether a call may be made, and as what; whether its answer may be released, and as what.
+//!
+//! Guardrails look first, and what they mask is masked for everybody after them: for the policy, the model server and the record.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use guardrails::{Guardrails, Outcome, Verdict};
+use http::{HeaderMap, StatusCode};
+use policy::{Input, Obligation, Output, Point};
+
+use crate::openai::completion::Completion;
+use crate::openai::guarded::{Guarded, guard_answer, guard_request};
+use crate::openai::refusal::Refusal;
+use crate::openai::request::{ChatRequest, capped};
+use crate::rules::{Rules, Ruling, findings};
+
+/// What was said of one side of a call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Judgement {
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) ruling: Option<Ruling>,
+    /// Whether a guardrail withheld the text: it then goes nowhere, not even into the record.
+    pub(crate) is_withheld: bool,
+}
+
+/// A text that was judged: what there is of it now, and what was said.
+pub(crate) struct Judged {
+    pub(crate) body: Bytes,
+    pub(crate) judgement: Judgement,
+    /// Why it goes no further.
+    pub(crate) refusal: Option<Refusal>,
+    /// What the policy was asked; nothing without one.
+    pub(crate) question: Option<Input>,
+}
+
+/// Judges a request. `ask` puts the question to the policy, given what is left of the request and what the guardrails found.
+pub(crate) fn judge_request(
+    rules: &Rules,
+    body: Bytes,
+    headers: &HeaderMap,
+    ask: impl FnOnce(&ChatRequest<'_>, Vec<policy::Finding>) -> Input,
+) -> Judged {
+    let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
+    if !rules.input().is_empty() && !judged.guard(rules.input(), guard_request) {
+        return judged;
+    }
+    if rules.policy().is_none() {
+        return judged;
+    }
+    let input = match ChatRequest::read(&judged.body) {
+        Ok(request) => ask(&request, findings(&judged.judgement.verdicts)),
+        // What was masked must still be a request; if it is none, nobody may see what was made of it.
+        Err(refusal) => {
+            judged.refusal = Some(refusal);
+            return judged;
+        }
+    };
+    judged.rule(rules, Point::Request, &input);
+    judged.carry_out(rules, headers, guard_request);
+    judged.question = Some(input);
+    judged
+}
+
+/// Judges a whole answer to a question that was let pass.
+pub(crate) fn judge_answer(rules: &Rules, body: Bytes, question: Option<&Input>) -> Judged {
+    let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
+    if !rules.output.is_empty() && !judged.guard(&rules.output, guard_answer) {
+        return judged;
+    }
+    if let Some(question) = question {
+        let output = Completion::read(&judged.body).map_or_else(Output::default, |completion| completion.output());
+        let findings = findings(&judged.judgement.verdicts);
+        judged.rule(rules, Point::Response, &Input { output: Some(output), findings, ..question.clone() });
+        judged.carry_out(rules, &HeaderMap::new(), guard_answer);
+    }
+    judged
+}
+
+/// What a policy says of a stream that has come to its end, and why that must not be released.
+pub(crate) fn judge_end(
+    rules: &Rules,
+    question: &Input,
+    output: Output,
+    verdicts: &[Verdict],
+) -> (Option<Ruling>, Option<Refusal>) {
+    let ruling =
+        rules.rule(Point::Response, &Input { output: Some(output), findings: findings(verdicts), ..question.clone() });
+    let refusal = ruling.as_ref().and_then(|ruling| denial(Point::Response, ruling));
+    (ruling, refusal)
+}
+
+/// A guardrail withholds a text.
+pub(crate) fn withheld(verdicts: &[Verdict]) -> Refusal {
+    let why: Vec<&str> = verdicts
+        .iter()
+        .filter(|verdict| verdict.action == Outcome::Block)
+        .map(|verdict| verdict.explanation.as_str())
+        .collect();
+    let message = format!("withheld by a guardrail: {}", why.join("; "));
+    Refusal::invalid(StatusCode::FORBIDDEN, "content_filter", message)
+}
+
+fn denial(point: Point, ruling: &Ruling) -> Option<Refusal> {
+    let what = if point == Point::Request { "the call" } else { "the answer" };
+    let message = || format!("the policy does not allow {what}: {}", ruling.decision.reasons.join("; "));
+    (!ruling.decision.allow).then(|| Refusal::invalid(StatusCode::FORBIDDEN, "policy_denied", message()))
+}
+
+/// Looks at all texts of a body.
+type Look = for<'b> fn(&Guardrails, &'b [u8]) -> Guarded<'b>;
+
+/// The body as it was changed; nothing where it was not.
+fn masked(body: Cow<'_, [u8]>) -> Option<Bytes> {
+    match body {
+        Cow::Owned(body) => Some(body.into()),
+        Cow::Borrowed(_) => None,
+    }
+}
+
+impl Judged {
+    /// Looks at the text; false when it goes no further.
+    fn guard(&mut self, guardrails: &Guardrails, look: Look) -> bool {
+        let Guarded { body, verdicts, blocked } = look(guardrails, &self.body);
+        let masked = masked(body);
+        self.body = masked.unwrap_or_else(|| self.body.clone());
+        self.judgement.verdicts = verdicts;
+        if blocked.is_some() {
+            self.refusal = Some(withheld(&self.judgement.verdicts));
+            self.judgement.is_withheld = true;
+        }
+        blocked.is_none()
+    }
+
+    fn rule(&mut self, rules: &Rules, point: Point, input: &Input) {
+        self.judgement.ruling = rules.rule(point, input);
+        self.refusal = self.judgement.ruling.as_ref().and_then(|ruling| denial(point, ruling));
+    }
+
+    /// Does what the policy wants done. What cannot be done is a denial.
+    fn carry_out(&mut self, rules: &Rules, headers: &HeaderMap, look: Look) {
+        let obligations = self.judgement.ruling.as_ref().map(|ruling| ruling.decision.obligations.clone());
+        if self.refusal.is_some() {
+            return;
+        }
+        for obligation in obligations.unwrap_or_default() {
+            if let Err(why) = self.oblige(rules, headers, &obligation, look) {
+                let message = format!("the policy does not allow the call: {why}");
+                self.refusal = Some(Refusal::invalid(StatusCode::FORBIDDEN, "policy_denied", message));
+                if let Some(ruling) = &mut self.judgement.ruling {
+                    ruling.decision.allow = false;
+                    ruling.decision.reasons.push(why);
+                }
+                return;
+            }
+        }
+    }
+
+    fn oblige(
+        &mut self,
+        rules: &Rules,
+        headers: &HeaderMap,
+        obligation: &Obligation,
+        look: Look,
+    ) -> Result<(), String> {
+        match obligation {
+            Obligation::Flag { .. } => {}
+            Obligation::Redact { .. } => {
+                if let Some(mask) = rules.mask(obligation)? {
+                    let Guarded { body, verdicts, .. } = look(&mask, &self.body);
+                    let masked = masked(body);
+                    self.body = masked.unwrap_or_else(|| self.body.clone());
+                    let found = verdicts.into_iter().filter(|verdict| verdict.action != Outcome::Pass);
+                    self.judgement.verdicts.extend(found);
+                }
+            }
+            Obligation::Cap { max_tokens } => {
+                if let Some(body) = capped(&self.body, *max_tokens) {
+                    self.body = body.into();
+                }
+            }
+            Obligation::RequireHeader { name } if headers.contains_key(name.as_str()) => {}
+            Obligation::RequireHeader { name } => return Err(format!("the header {name:?} is needed")),
+            Obligation::Route { to } => return Err(format!("there is no route {to:?} to send it to")),
+        }
+        Ok(())
+    }
+}

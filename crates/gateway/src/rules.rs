@@ -1,0 +1,162 @@
+//! What is asked of every call: guardrails before the model, a policy, guardrails after it, and the policy again.
+//!
+//! The rules that are in force when a call begins are those that it is judged by to its end, whatever is put in force meanwhile.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use guardrails::{
+    Action, Guardrails, PatternRule, PatternSettings, PersonalDataSettings, SecretSettings, Side, Verdict,
+};
+use policy::{Decision, Input, Obligation, Point, Policy};
+
+/// Compiled patterns of obligations that are kept: a policy names a few, over and over.
+const PATTERNS_MAX: usize = 256;
+
+/// Rules as they are set up.
+pub struct Rules {
+    /// Whether a call may be made, and its answer released; none: everything may.
+    policy: Option<Policy>,
+    /// Whether a policy that fails lets a call pass. Otherwise that is a denial.
+    is_open: bool,
+    input: Guardrails,
+    pub(crate) output: Guardrails,
+    /// Masks what a policy wants masked: by the name of a check, or by a pattern.
+    masks: Mutex<HashMap<Obligation, Arc<Guardrails>>>,
+}
+
+/// The rules in force, which can be replaced while calls are under way.
+#[derive(Clone, Default)]
+pub struct RulesInForce(Arc<RwLock<Arc<Rules>>>);
+
+/// What a policy said, with what a record tells of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ruling {
+    pub(crate) decision: Decision,
+    /// Of the policy: its digest and its revision.
+    pub(crate) digest: String,
+    pub(crate) revision: String,
+    pub(crate) duration_us: f64,
+    /// Whether it would have been a denial, had its failure not been let pass.
+    pub(crate) is_let_pass: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            policy: None,
+            is_open: false,
+            input: Guardrails::with_checks(Vec::new()),
+            output: Guardrails::with_checks(Vec::new()),
+            masks: Mutex::default(),
+        }
+    }
+}
+
+impl Rules {
+    /// Puts rules together.
+    #[must_use]
+    pub fn new(policy: Option<Policy>, is_open: bool, input: Guardrails, output: Guardrails) -> Self {
+        Self { policy, is_open, input, output, masks: Mutex::default() }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
+    pub(crate) const fn input(&self) -> &Guardrails {
+        &self.input
+    }
+
+    /// Asks the policy; nothing where there is none, or none for answers.
+    pub(crate) fn rule(&self, point: Point, input: &Input) -> Option<Ruling> {
+        let policy = self.policy.as_ref()?;
+        // Every call is a question. That an answer is one too, the policy says by having rules for it.
+        if point != Point::Request && !policy.answers(point) {
+            return None;
+        }
+        let began = Instant::now();
+        let mut decision = policy.decide(point, input);
+        let duration_us = f64::from(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX)) / 1_000.0;
+        let is_let_pass = decision.error.is_some() && self.is_open;
+        decision.allow |= is_let_pass;
+        let (digest, revision) = (policy.digest().to_owned(), policy.revision().to_owned());
+        Some(Ruling { decision, digest, revision, duration_us, is_let_pass })
+    }
+
+    /// What masks as an obligation says.
+    ///
+    /// # Errors
+    /// Why it cannot be done, in a sentence.
+    pub(crate) fn mask(&self, obligation: &Obligation) -> Result<Option<Arc<Guardrails>>, String> {
+        let Obligation::Redact { check, pattern } = obligation else { return Ok(None) };
+        let known = self.masks.lock().unwrap_or_else(PoisonError::into_inner).get(obligation).cloned();
+        if let Some(known) = known {
+            return Ok(Some(known));
+        }
+        let side = match (check.as_deref(), pattern) {
+            (Some("secrets"), _) => Side { secrets: Some(masking_secrets()), ..Side::default() },
+            (Some("personal_data"), _) => Side { personal_data: Some(masking_personal_data()), ..Side::default() },
+            (Some(other), _) => return Err(format!("{other:?} is no guardrail that can mask")),
+            (None, pattern) => Side { patterns: Some(masking(pattern.clone().unwrap_or_default())), ..Side::default() },
+        };
+        let mask = Guardrails::new(&side).map_err(|error| format!("an obligation cannot be carried out: {error}"))?;
+        let mask = Arc::new(mask);
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        if masks.len() < PATTERNS_MAX {
+            masks.insert(obligation.clone(), mask.clone());
+        }
+        Ok(Some(mask))
+    }
+}
+
+fn masking_secrets() -> SecretSettings {
+    SecretSettings { action: Action::Redact, rules: std::collections::BTreeMap::default(), allow: Vec::new() }
+}
+
+fn masking_personal_data() -> PersonalDataSettings {
+    PersonalDataSettings { action: Action::Redact, rules: std::collections::BTreeMap::default() }
+}
+
+fn masking(pattern: String) -> PatternSettings {
+    let rule = PatternRule { name: "policy".into(), action: None, regex: Some(pattern), words: Vec::new() };
+    PatternSettings { action: Action::Redact, rules: vec![rule] }
+}
+
+impl RulesInForce {
+    /// Puts rules in force for calls that begin from now on.
+    pub fn replace(&self, rules: Rules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// The rules in force now.
+    #[must_use]
+    pub fn now(&self) -> Arc<Rules> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Findings as a policy sees them.
+pub(crate) fn findings(verdicts: &[Verdict]) -> Vec<policy::Finding> {
+    let finding = |verdict: &Verdict, rule: &Cow<'_, str>| policy::Finding {
+        check: verdict.check.to_owned(),
+        rule: rule.clone().into_owned(),
+        action: outcome(verdict).to_owned(),
+        score: Some(f64::from(verdict.score)),
+    };
+    verdicts.iter().flat_map(|verdict| verdict.rules.iter().map(move |rule| finding(verdict, rule))).collect()
+}
+
+/// A verdict's outcome as it stands in a record.
+pub(crate) const fn outcome(verdict: &Verdict) -> &'static str {
+    match verdict.action {
+        guardrails::Outcome::Pass => "pass",
+        guardrails::Outcome::Flag => "flag",
+        guardrails::Outcome::Redact => "redact",
+        guardrails::Outcome::Block => "block",
+    }
+}

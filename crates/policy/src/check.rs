@@ -1,0 +1,80 @@
+//! What is refused when a policy is loaded, since it would fail, never end or end the process when a decision is made.
+//!
+//! The evaluator looks functions up when it calls them, and it calls them recursively on the thread's stack. So before it sees
+//! a module: every function called must exist and take as many arguments, no rule may depend on itself, and nesting along
+//! any chain of rules is bounded. The syntax tree is walked with lists, not by recursion.
+
+mod graph;
+mod tokens;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use regorus::unstable::{Module, Ref};
+
+use crate::engine::LoadError;
+use crate::functions;
+
+pub(crate) use graph::Place;
+pub(crate) use tokens::{check_tokens, is_oversized_number};
+
+/// A rule's path in parts (`["data", "testimony", "request", "allow"]`).
+pub(crate) type Path = Vec<String>;
+
+/// All rules of a policy by path, as far as other files need to know them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    /// The file and line of a rule's first clause, and how many arguments it takes when it is a function.
+    pub(crate) places: BTreeMap<Path, (Place, Option<usize>)>,
+}
+
+impl Rules {
+    /// The rule under a dotted path.
+    pub(crate) fn named(&self, path: &str) -> Option<&(Place, Option<usize>)> {
+        self.places.get(&path.split('.').map(str::to_owned).collect::<Path>())
+    }
+}
+
+/// Checks all modules together.
+pub(crate) fn check_modules(modules: &[Ref<Module>]) -> Result<Rules, LoadError> {
+    let clauses: Vec<walk::Clause> = modules.iter().flat_map(|module| walk::clauses(module)).collect();
+    let mut rules = Rules::default();
+    for clause in &clauses {
+        let entry = rules.places.entry(clause.path.clone()).or_insert_with(|| (clause.place.clone(), clause.arity));
+        if entry.1 != clause.arity {
+            let what = format!("{} is defined with another number of arguments in {}", clause.path.join("."), entry.0);
+            return Err(LoadError::Rule { place: clause.place.to_string(), what });
+        }
+    }
+    for clause in &clauses {
+        for call in &clause.calls {
+            check_call(&rules, call)?;
+        }
+    }
+    graph::check_dependencies(&rules, &clauses)?;
+    Ok(rules)
+}
+
+/// A function must exist, and take the arguments given: one more is a pattern for the result, as in `split(x, ",", parts)`.
+fn check_call(rules: &Rules, call: &walk::Call) -> Result<(), LoadError> {
+    let name = call.name();
+    let arity = match call.candidates.iter().find_map(|path| rules.places.get(path)) {
+        Some((_, Some(arity))) => Some(*arity),
+        Some((_, None)) => None,
+        None => functions::arity(&name),
+    };
+    let place = call.place.to_string();
+    let Some(arity) = arity else {
+        return Err(LoadError::UnknownFunction { place, name });
+    };
+    let fits = |given: usize| given == arity || given == arity + 1 || name == "print";
+    match call.arguments {
+        Some(given) if !fits(given) => {
+            Err(LoadError::Rule { place, what: format!("{name} takes {arity} arguments and is given {given}") })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
