@@ -65,7 +65,7 @@ fn show(name: &str, measured: &Measured, direct: Option<f64>) -> f64 {
     measured.requests_per_second
 }
 
-fn scripted_model(thinking: Duration) -> anyhow::Result<(Running, SocketAddr)> {
+pub(crate) fn scripted_model(thinking: Duration) -> anyhow::Result<(Running, SocketAddr)> {
     start(Command::new(binary()?).args(["scripted-model", "--delay-ms", &thinking.as_millis().to_string()]), "http://")
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Everything runs on this machine in one go: the load, the model server (the scripted one), nginx as a plain proxy where it is
 //! installed, and the release binary of Testimony. The device and its `fdatasync` are measured and printed first. Parts can be
-//! chosen by name: `appends`, `gateway`, `verify`; `growth` runs only when it is named.
+//! chosen by name: `appends`, `gateway`, `verify`, `rules`; `growth` runs only when it is named.
 
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark prepares files and reads the clock")]
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
 mod appends;
+mod decisions;
+mod detection;
 mod device;
 mod gateway;
 mod growth;
@@ -16,6 +18,7 @@ mod load;
 mod pace;
 mod process;
 mod proofs;
+mod ruled;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +48,11 @@ fn main() -> anyhow::Result<()> {
     }
     if wants("verify") {
         verify::run(&places)?;
+    }
+    if wants("rules") {
+        detection::run()?;
+        decisions::run()?;
+        ruled::run(&places)?;
     }
     if wanted.iter().any(|name| name == "growth") {
         growth::run(&places)?;

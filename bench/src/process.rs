@@ -45,7 +45,20 @@ pub(crate) fn start(command: &mut Command, mark: &str) -> anyhow::Result<(Runnin
 
 /// Starts `testimony serve` on free ports and reads the address that follows `mark` in its welcome.
 pub(crate) fn serve(data: &Path, upstream: &str, mark: &str) -> anyhow::Result<(Running, SocketAddr)> {
+    serve_with(data, upstream, mark, None)
+}
+
+/// The same with a file of settings.
+pub(crate) fn serve_with(
+    data: &Path,
+    upstream: &str,
+    mark: &str,
+    settings: Option<&Path>,
+) -> anyhow::Result<(Running, SocketAddr)> {
     let mut command = Command::new(binary()?);
     command.args(["serve", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--upstream", upstream]);
+    if let Some(settings) = settings {
+        command.arg("--config").arg(settings);
+    }
     start(command.arg("--data").arg(data), mark)
 }

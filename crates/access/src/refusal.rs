@@ -56,6 +56,9 @@ pub enum Reason {
     /// No role allows it.
     #[error("no role that was granted allows {0}")]
     Role(Action),
+    /// A role allows it and the policy does not.
+    #[error("the policy does not allow it: {0}")]
+    Policy(String),
     /// A role allows it elsewhere.
     #[error("{0} is allowed, but not here: it is out of scope")]
     Scope(Action),
@@ -84,6 +87,7 @@ impl Reason {
             Self::Throttled { .. } => "throttled",
             Self::Role(_) => "role",
             Self::Scope(_) => "scope",
+            Self::Policy(_) => "policy",
         }
     }
 }
@@ -93,7 +97,7 @@ impl Refused {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self.reason {
-            Reason::Role(_) | Reason::Scope(_) => StatusCode::FORBIDDEN,
+            Reason::Role(_) | Reason::Scope(_) | Reason::Policy(_) => StatusCode::FORBIDDEN,
             Reason::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -104,7 +108,9 @@ impl Refused {
     pub fn sentence(&self) -> String {
         match &self.reason {
             Reason::NoCredential => "send a credential in the header authorization: Bearer …".to_owned(),
-            Reason::Role(_) | Reason::Scope(_) | Reason::Throttled { .. } => self.reason.to_string(),
+            Reason::Role(_) | Reason::Scope(_) | Reason::Policy(_) | Reason::Throttled { .. } => {
+                self.reason.to_string()
+            }
             Reason::TwoCredentials => "send one credential, in one header".to_owned(),
             _ => "the credential was not accepted; the record of this refusal says why".to_owned(),
         }
@@ -114,7 +120,7 @@ impl Refused {
     #[must_use]
     pub const fn challenge(&self) -> Option<&'static str> {
         match self.reason {
-            Reason::Role(_) | Reason::Scope(_) | Reason::Throttled { .. } => None,
+            Reason::Role(_) | Reason::Scope(_) | Reason::Policy(_) | Reason::Throttled { .. } => None,
             Reason::NoCredential => Some("Bearer"),
             _ => Some("Bearer error=\"invalid_token\""),
         }

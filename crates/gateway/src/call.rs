@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::answer::{AnswerBody, End, Piece};
+use crate::cut_short::{CutShort, not_spooled, paused};
 use crate::drafts::{CallFacts, Ending, Said};
 use crate::gateway::{Gateway, RecordWhen, refused};
 use crate::judging::{Judged, Judgement, judge_answer, judge_end, withheld};
@@ -73,44 +74,6 @@ type Client = oneshot::Sender<Response<AnswerBody>>;
 
 /// What both halves of a call's beginning led to: the record of its request, and the model server's answer or none.
 type Begun = (Durable<Receipt>, Result<Response<Incoming>, CutShort>);
-
-/// Why a call was cut short.
-enum CutShort {
-    ClientGone,
-    Stopping,
-    Upstream {
-        error: &'static str,
-        message: String,
-        status: StatusCode,
-    },
-    /// By a guardrail or the policy.
-    Withheld(Refusal),
-}
-
-impl CutShort {
-    fn upstream(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self::Upstream { error, message: message.into(), status }
-    }
-
-    fn outcome(&self) -> (Outcome, &'static str) {
-        match self {
-            Self::ClientGone => (Outcome::Aborted, "client_gone"),
-            Self::Stopping => (Outcome::Interrupted, "process_stopped"),
-            Self::Withheld(refusal) => (Outcome::Blocked, refusal.code),
-            Self::Upstream { error, .. } => (Outcome::Failed, error),
-        }
-    }
-
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::ClientGone | Self::Stopping => {
-                Refusal::server(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is being stopped; try again")
-            }
-            Self::Withheld(refusal) => refusal.clone(),
-            Self::Upstream { error, message, status } => Refusal::server(*status, error, message.clone()),
-        }
-    }
-}
 
 impl Call {
     pub(crate) fn new(
@@ -428,16 +391,6 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.gateway.inner.under_way.send_modify(|calls| *calls -= 1);
     }
-}
-
-fn paused(idle: Duration) -> CutShort {
-    let message = format!("the model server said nothing for {} s", idle.as_secs());
-    CutShort::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
-}
-
-fn not_spooled(error: &std::io::Error) -> CutShort {
-    let message = format!("the answer cannot be kept while it flows: {error}");
-    CutShort::upstream(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", message)
 }
 
 /// What guardrails let flow of a chunk.

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `gateway` | [`Gateway`]: from an HTTP request to a call, or to a refusal |
 //! | `call` | the life of a call, top to bottom |
+//! | `cut_short` | what cuts a call short |
 //! | `answer` | what the client gets: a whole body, or one that is relayed |
 //! | `rules` | guardrails and policy in force |
 //! | `judging` | whether a call may be made, and its answer released |
@@ -23,6 +24,7 @@
 
 mod answer;
 mod call;
+mod cut_short;
 mod drafts;
 mod gateway;
 mod interrupted;

@@ -4,13 +4,18 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use access::Identity;
 use guardrails::{
     Action, Guardrails, PatternRule, PatternSettings, PersonalDataSettings, SecretSettings, Side, Verdict,
 };
-use policy::{Decision, Input, Obligation, Point, Policy};
+use policy::{Administration, Decision, Input, Obligation, Point, Policy, Time};
+use record::Timestamp;
+
+use crate::question;
 
 /// Compiled patterns of obligations that are kept: a policy names a few, over and over.
 const PATTERNS_MAX: usize = 256;
@@ -66,6 +71,42 @@ impl Rules {
     #[must_use]
     pub const fn policy(&self) -> Option<&Policy> {
         self.policy.as_ref()
+    }
+
+    /// Asks the policy whether somebody may change something; `Ok` where it has no rules for that, since then roles alone decide.
+    ///
+    /// # Errors
+    /// Its reasons.
+    pub fn administer(
+        &self,
+        identity: &Identity,
+        ip: IpAddr,
+        administration: Administration,
+        now: Timestamp,
+    ) -> Result<(), Vec<String>> {
+        let time = Time { rfc3339: now.to_string(), unix_ns: now.as_micros().saturating_mul(1_000) };
+        let actor = question::actor(identity, ip);
+        let input = Input { actor, time, admin: Some(administration), ..Input::default() };
+        match self.rule(Point::Admin, &input) {
+            Some(ruling) if !ruling.decision.allow => Err(ruling.decision.reasons),
+            _ => Ok(()),
+        }
+    }
+
+    /// A text that comes from elsewhere, with what the guardrails of prompts mask masked.
+    ///
+    /// # Errors
+    /// Why it may not be kept.
+    pub fn keep<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, String> {
+        if self.input.is_empty() {
+            return Ok(Cow::Borrowed(text));
+        }
+        let examination = self.input.examine(text);
+        let blocked = examination.verdicts.iter().find(|verdict| verdict.action == guardrails::Outcome::Block);
+        match blocked {
+            Some(verdict) => Err(format!("withheld by a guardrail: {}", verdict.explanation)),
+            None => Ok(examination.text),
+        }
     }
 
     pub(crate) const fn input(&self) -> &Guardrails {

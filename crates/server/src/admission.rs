@@ -4,14 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use access::{
-    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Refused, Target, authorize, fingerprint,
+    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Reason, Refused, Target, authorize, fingerprint,
 };
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use gateway::RulesInForce;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, StatusCode};
 use ledger::Ledger;
+use policy::Administration;
 use record::{Actor, FingerprintKey, Timestamp};
 use search::View;
 use world::World;
@@ -43,6 +45,8 @@ pub struct Admission {
     pub ledger: Ledger,
     /// The key under which credentials are fingerprinted.
     pub fingerprints: FingerprintKey,
+    /// The policy that is asked before something is changed.
+    pub rules: RulesInForce,
     /// The time.
     pub world: World,
 }
@@ -133,6 +137,25 @@ impl Admission {
         };
         let attempt = Attempt { method: method.as_str(), path, peer };
         Err(self.refuse(&refused, known.as_deref(), &attempt).await)
+    }
+
+    /// Asks the policy whether a caller may change something.
+    pub(crate) async fn may_change(
+        &self,
+        caller: &Caller,
+        method: &'static str,
+        administration: Administration,
+    ) -> Result<(), Response> {
+        let (Some(identity), Some(peer)) = (&caller.identity, caller.ip) else { return Ok(()) };
+        let now = Timestamp::from_micros(self.world.clock.now_micros());
+        let path = "/api/v1/keys";
+        match self.rules.now().administer(identity, peer, administration, now) {
+            Ok(()) => Ok(()),
+            Err(reasons) => {
+                let refused = Refused::from(Reason::Policy(reasons.join("; ")));
+                Err(self.refuse(&refused, Some(identity), &Attempt { method, path, peer }).await)
+            }
+        }
     }
 
     /// Records a refusal before it is told, unless enough of them were recorded.

@@ -376,7 +376,10 @@ async fn make_key(
 ) -> Result<Response, Problem> {
     check_json(&headers)?;
     let admission = api.admission().ok_or_else(|| not_running("no key can be made through it"))?;
-    let asked = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
+    let asked: keys::Wanted = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
+    if let Err(refused) = admission.may_change(&caller, "POST", asked.administration()).await {
+        return Ok(refused);
+    }
     keys::make(admission, &caller, asked).await
 }
 
@@ -384,9 +387,12 @@ async fn revoke_key(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(key): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let admission = api.admission().ok_or_else(|| not_running("no key can be revoked through it"))?;
-    keys::revoke(admission, &caller, &key).await
+    if let Err(refused) = admission.may_change(&caller, "DELETE", keys::revoking(&key)).await {
+        return Ok(refused);
+    }
+    Ok(keys::revoke(admission, &caller, &key).await?.into_response())
 }
 
 async fn story(api: &Api, caller: &Caller, id: &str) -> Result<Vec<Value>, Problem> {

@@ -1,11 +1,13 @@
 //! `POST /api/v1/records`: records that others send, acknowledged when they are durable.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use access::{Action, Facts, Method, Target, authorize};
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse as _, Response};
+use gateway::{Rules, RulesInForce};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, StatusCode};
 use ingest::{Door, Form, Keys, Rejected};
@@ -33,6 +35,8 @@ pub struct Intake {
     pub door: Door,
     /// Where records of readings come from.
     pub reads: Arc<Source>,
+    /// What masks before anything is written.
+    pub rules: RulesInForce,
     /// Times and identifiers for records that come without.
     pub world: World,
 }
@@ -48,15 +52,19 @@ impl Intake {
         let read = self.door.read(&body, form, keys, received, || self.world.entropy.bytes());
         let (mut drafts, mut rejected) = (Vec::with_capacity(read.len()), Vec::new());
         let mut order = Vec::with_capacity(read.len());
+        let rules = self.rules.now();
         for (nth, draft) in read.into_iter().enumerate() {
             match draft {
-                Ok(draft) => match self.refused(caller, &draft, received) {
-                    None => {
-                        drafts.push(draft);
-                        order.push(nth);
+                Ok(mut draft) => {
+                    let refused = self.refused(caller, &draft, received);
+                    match refused.map_or_else(|| mask(&rules, &mut draft), Err) {
+                        Ok(()) => {
+                            drafts.push(draft);
+                            order.push(nth);
+                        }
+                        Err(why) => rejected.push((nth, why, false)),
                     }
-                    Some(why) => rejected.push((nth, why, false)),
-                },
+                }
                 Err(why) => rejected.push((nth, why.to_string(), why == Rejected::TooMany)),
             }
         }
@@ -102,6 +110,30 @@ impl Intake {
             "repeat": receipt.is_repeat,
         })
     }
+}
+
+/// Masks what the guardrails of prompts mask, in content and in attributes; or says why the record may not be kept.
+fn mask(rules: &Rules, draft: &mut Draft) -> Result<(), String> {
+    for field in &mut draft.content {
+        if let Some(masked) = masked(rules, std::str::from_utf8(&field.bytes).unwrap_or_default())? {
+            field.bytes = masked.into_bytes();
+        }
+    }
+    let mut changed = Vec::new();
+    for (name, value) in draft.attributes.iter() {
+        if let Attribute::Text(text) = value {
+            changed.extend(masked(rules, text)?.map(|text| (name.to_owned(), text)));
+        }
+    }
+    changed.into_iter().for_each(|(name, text)| draft.attributes.set_text(name, &text));
+    Ok(())
+}
+
+fn masked(rules: &Rules, text: &str) -> Result<Option<String>, String> {
+    Ok(match rules.keep(text)? {
+        Cow::Owned(masked) => Some(masked),
+        Cow::Borrowed(_) => None,
+    })
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {

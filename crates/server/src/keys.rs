@@ -4,6 +4,7 @@ use access::{ApiKey, KeyError, NewKey, Role, Scope};
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use policy::Administration;
 use record::{Draft, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,6 +23,19 @@ pub(crate) struct Wanted {
     scope: Scope,
     /// RFC 3339; none: it does not end.
     expires_at: Option<String>,
+}
+
+impl Wanted {
+    /// The change as the policy is asked about it.
+    pub(crate) fn administration(&self) -> Administration {
+        let target = format!("{} {} {}", self.name, self.role, self.scope);
+        Administration { action: "key.create".into(), target }
+    }
+}
+
+/// Revoking as the policy is asked about it.
+pub(crate) fn revoking(key: &str) -> Administration {
+    Administration { action: "key.revoke".into(), target: key.to_owned() }
 }
 
 pub(crate) fn list(admission: &Admission) -> Value {

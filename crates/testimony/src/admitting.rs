@@ -10,7 +10,7 @@ use access::{
 };
 use anyhow::{Context as _, bail};
 use dial::Peer;
-use gateway::AccessControl;
+use gateway::{AccessControl, RulesInForce};
 use ledger::{Identity, Ledger};
 use record::Timestamp;
 use server::Admission;
@@ -54,7 +54,13 @@ pub(crate) fn open_keys(world: &World, config: &Config) -> anyhow::Result<KeySto
 }
 
 impl Admitting {
-    pub(crate) fn of(world: &World, config: &Config, ledger: &Ledger, identity: &Identity) -> anyhow::Result<Self> {
+    pub(crate) fn of(
+        world: &World,
+        config: &Config,
+        ledger: &Ledger,
+        identity: &Identity,
+        rules: RulesInForce,
+    ) -> anyhow::Result<Self> {
         let keys = open_keys(world, config)?;
         let issuers = config.token.iter().map(Issuer::of).collect::<anyhow::Result<Vec<_>>>()?;
         let now = Timestamp::from_micros(world.clock.now_micros());
@@ -80,6 +86,7 @@ impl Admitting {
             keys,
             records,
             ledger: ledger.clone(),
+            rules,
             fingerprints: identity.fingerprint.clone(),
             world: world.clone(),
         };

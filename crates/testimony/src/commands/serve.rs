@@ -158,12 +158,13 @@ impl Running {
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
         let system = config.source(key.name(), "system");
         let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
-        let Admitting { admission, access, anonymous, issuers } = Admitting::of(&world, &config, &ledger, &identity)?;
-        let keys = admission.keys.clone();
         let ruling = Ruling::start(&world, &config, &ledger).await?;
+        let Admitting { admission, access, anonymous, issuers } =
+            Admitting::of(&world, &config, &ledger, &identity, ruling.rules())?;
+        let keys = admission.keys.clone();
         let judges = (access, ruling.rules());
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
-        let running = server::Running { intake: intake(&world, &config, &ledger), admission };
+        let running = server::Running { intake: intake(&world, &config, &ledger, ruling.rules()), admission };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
         let stop = watch::Sender::new(false);
@@ -294,10 +295,10 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 /// What takes in the records that others send.
-fn intake(world: &World, config: &Config, ledger: &Ledger) -> Intake {
+fn intake(world: &World, config: &Config, ledger: &Ledger, rules: RulesInForce) -> Intake {
     let source = |producer| config.source(ledger.origin(), producer);
     let door = ingest::Door::new(source("records"));
-    Intake { ledger: ledger.clone(), door, reads: source("reads").into(), world: world.clone() }
+    Intake { ledger: ledger.clone(), door, reads: source("reads").into(), rules, world: world.clone() }
 }
 
 /// Once a minute, so that a crash loses a minute of it.

@@ -1,54 +1,48 @@
-//! How long a decision of `fifty.rego` takes, and how many two threads make in a minute:
-//! `cargo run --release --example latency`.
-#![expect(
-    clippy::print_stdout,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a program for a person at a terminal"
-)]
+//! How long a decision takes with a policy of fifty rules, and how many two threads make in a minute.
 
 use std::time::{Duration, Instant};
 
 use policy::{Actor, Finding, Input, Limits, Message, Point, Policy, Recorded, Replay, Time};
 
-/// As in the binary: a quarter of a decision is spent in the allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const DECISIONS: usize = 50_000;
 const DECISIONS_MADE: f64 = 50_000.0;
 
-fn main() {
-    let files = [("fifty.rego".to_owned(), include_bytes!("fifty.rego").to_vec())];
-    let policy = Policy::from_files(&files, &Limits::default()).expect("the policy is loaded");
+pub(crate) fn run() -> anyhow::Result<()> {
+    let files = [("fifty.rego".to_owned(), include_bytes!("../../crates/policy/examples/fifty.rego").to_vec())];
+    let policy = Policy::from_files(&files, &Limits::default())?;
     let inputs: Vec<Input> = (0..64).map(input).collect();
     let mut times: Vec<Duration> = Vec::with_capacity(DECISIONS);
     for round in 0..DECISIONS + 1000 {
         let started = Instant::now();
-        let decision = policy.decide(Point::Request, &inputs[round % inputs.len()]);
+        let decision = policy.decide(Point::Request, question(&inputs, round));
         let time = started.elapsed();
-        assert!(decision.error.is_none(), "{decision:?}");
+        anyhow::ensure!(decision.error.is_none(), "{decision:?}");
         if round >= 1000 {
             times.push(time);
         }
     }
     let plain = [("plain.rego".to_owned(), b"package testimony.request\nallow := true".to_vec())];
-    let plain = Policy::from_files(&plain, &Limits::default()).expect("the policy is loaded");
+    let plain = Policy::from_files(&plain, &Limits::default())?;
     let started = Instant::now();
     for round in 0..DECISIONS {
-        assert!(plain.decide(Point::Request, &inputs[round % inputs.len()]).allow);
+        anyhow::ensure!(plain.decide(Point::Request, question(&inputs, round)).allow);
     }
     println!(
-        "one rule     mean {:.1} µs, which is what is not evaluation",
+        "policy, one rule     mean {:.1} µs, which is what is not evaluation",
         started.elapsed().as_secs_f64() * 1e6 / DECISIONS_MADE
     );
     times.sort_unstable();
-    let micros = |share: usize| times[DECISIONS * share / 1000].as_secs_f64() * 1e6;
-    println!("one thread   p50 {:.1} µs  p99 {:.1} µs  p99.9 {:.1} µs", micros(500), micros(990), micros(999));
+    let micros = |share: usize| times.get(DECISIONS * share / 1000).copied().unwrap_or_default().as_secs_f64() * 1e6;
+    println!(
+        "policy, 50 rules, some 2 kB of prompt: p50 {:.1} µs  p99 {:.1} µs  p99.9 {:.1} µs",
+        micros(500),
+        micros(990),
+        micros(999)
+    );
 
     let recorded: Vec<Recorded> = (0..DECISIONS)
         .map(|at| {
-            let input = inputs[at % inputs.len()].clone();
+            let input = question(&inputs, at).clone();
             Recorded {
                 id: at.to_string(),
                 point: Point::Request,
@@ -62,15 +56,20 @@ fn main() {
         let halves =
             recorded.chunks(DECISIONS / 2).map(|half| scope.spawn(|| Replay::run(&policy, half.iter().cloned())));
         let halves: Vec<_> = halves.collect();
-        halves.into_iter().map(|half| half.join().unwrap()).fold(Replay::default(), Replay::merge)
+        halves.into_iter().filter_map(|half| half.join().ok()).fold(Replay::default(), Replay::merge)
     });
     let seconds = started.elapsed().as_secs_f64();
-    assert_eq!(replay.changes, policy::Changes::default());
+    anyhow::ensure!(replay.changes == policy::Changes::default(), "the same policy decides otherwise");
     println!(
         "two threads  {:.0} decisions a minute ({} in {seconds:.2} s)",
         60.0 * DECISIONS_MADE / seconds,
         replay.decisions
     );
+    Ok(())
+}
+
+fn question(inputs: &[Input], number: usize) -> &Input {
+    &inputs[number % inputs.len()]
 }
 
 /// A call of some 2 kB of text, by one of many callers.
@@ -88,7 +87,7 @@ fn input(number: usize) -> Input {
         actor: Actor {
             kind: if number.is_multiple_of(5) { "service" } else { "user" }.to_owned(),
             id: format!("caller-{number}"),
-            groups: vec![groups[number % 3].to_owned(), "everyone".to_owned()],
+            groups: vec![groups.get(number % 3).copied().unwrap_or_default().to_owned(), "everyone".to_owned()],
             role: Some("caller".to_owned()),
             auth: Some("jwt".to_owned()),
             ip: Some("10.0.0.8".to_owned()),
