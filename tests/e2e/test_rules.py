@@ -215,6 +215,9 @@ def test_a_secret_in_a_prompt_reaches_neither_the_model_nor_the_disk(serve, scri
     [verdict] = [one for one in json.loads(record["testimony.guardrails"]) if one["check"] == "secrets"]
     assert (verdict["action"], verdict["findings"]) == ("redact", 1) and verdict["rules"] and verdict["score"] > 0
     assert "[redacted:secrets/" in content(server, headers["testimony-call"], "request")["input"]
+    # Refused before anybody judged it: the record keeps the body, and masks it too.
+    assert server.post({**chat(f"my token is {SECRET}"), "model": ""})[0] == 400
+    assert server.post(f'{{"model": "x", "messages": "{SECRET}'.encode())[0] == 400
     server.stop()
     assert not [path for path in server.data.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert SECRET not in server.errors()

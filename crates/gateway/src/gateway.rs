@@ -22,7 +22,7 @@ use crate::answer::AnswerBody;
 use crate::call::{CALL_HEADER, Call, Rulebook};
 use crate::drafts::{Arrival, CREDENTIAL_HEADERS, CallFacts, now};
 use crate::interrupted;
-use crate::judging::{Judged, judge_request, withheld};
+use crate::judging::{Judged, judge_request, kept, withheld};
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
 use crate::question::{self, Question};
@@ -349,7 +349,8 @@ impl Gateway {
     async fn refuse(&self, arrival: &Arrival<'_>, refusal: &Refusal, body: &[u8]) -> Response<AnswerBody> {
         let operation = if arrival.path == MODELS_PATH { "list_models" } else { "chat" };
         let facts = self.facts(arrival, operation, None);
-        let draft = facts.denied(&self.inner.world, arrival, refusal, body);
+        let body = kept(&self.inner.rules.now(), body);
+        let draft = facts.denied(&self.inner.world, arrival, refusal, &body);
         self.answer_refused(refusal, facts.call, draft).await
     }
 

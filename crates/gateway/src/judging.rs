@@ -90,6 +90,15 @@ pub(crate) fn judge_end(
     (ruling, refusal)
 }
 
+/// What of a body that was refused before anybody judged it may stand in the record of that.
+pub(crate) fn kept<'b>(rules: &Rules, body: &'b [u8]) -> Cow<'b, [u8]> {
+    if rules.input().is_empty() {
+        return Cow::Borrowed(body);
+    }
+    let text = String::from_utf8_lossy(body);
+    Cow::Owned(rules.keep(&text).map_or_else(|_| Vec::new(), |text| text.into_owned().into_bytes()))
+}
+
 /// A guardrail withholds a text.
 pub(crate) fn withheld(verdicts: &[Verdict]) -> Refusal {
     let why: Vec<&str> = verdicts

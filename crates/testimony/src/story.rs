@@ -43,6 +43,7 @@ fn tell_request(out: &mut String, record: &Value) {
     fact(out, "who", &format!("{who}{how}{from}"));
     let decision = text(record, "decision").unwrap_or_default();
     fact(out, "decision", &format!("{decision}: {}", text(record, "reasons").unwrap_or_default()));
+    why(out, record);
     let parameters: Vec<String> = ["stream", "temperature", "top_p", "max_tokens"]
         .iter()
         .filter_map(|name| Some(format!("{name} {}", text(record, name)?)))
@@ -53,6 +54,9 @@ fn tell_request(out: &mut String, record: &Value) {
         fact(out, "sent to", &format!("{upstream}:{port}"));
     }
     messages(out, record, "input");
+    if let Some(parameters) = text(record, "parameters") {
+        spoken(out, "parameters", &parameters);
+    }
     others(out, record);
 }
 
@@ -73,8 +77,33 @@ fn tell_response(out: &mut String, record: &Value) {
     if let Some(model) = text(record, "response_model") {
         fact(out, "answered by", &model);
     }
+    if let (Some(decision), Some(reasons)) = (text(record, "decision"), text(record, "reasons")) {
+        fact(out, "decision", &format!("{decision}: {reasons}"));
+    }
+    why(out, record);
     messages(out, record, "output");
     others(out, record);
+}
+
+/// By which policy it was decided, and what the guardrails said.
+fn why(out: &mut String, record: &Value) {
+    let attribute = |name: &str| record.get("attributes")?.get(name).map(plain);
+    let list = |name: &str| -> Vec<Value> {
+        attribute(name).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    };
+    if let Some(digest) = attribute("testimony.policy.digest") {
+        let digest: String = digest.chars().take(12).collect();
+        let revision = attribute("testimony.policy.revision").map_or(String::new(), |revision| format!(" {revision}"));
+        let rules = list("testimony.policy.rules").iter().map(plain).collect::<Vec<_>>().join(", ");
+        fact(out, "policy", &format!("{digest}{revision}  {rules}"));
+    }
+    list("testimony.policy.obligations").iter().for_each(|obligation| fact(out, "obligation", &plain(obligation)));
+    for verdict in list("testimony.guardrails") {
+        let [check, action] = ["check", "action"].map(|name| text(&verdict, name).unwrap_or_default());
+        let rules = verdict.get("rules").and_then(Value::as_array).into_iter().flatten();
+        let rules = rules.map(plain).collect::<Vec<_>>().join(", ");
+        fact(out, "guardrail", &format!("{check}: {action}  {rules}"));
+    }
 }
 
 fn tell_other(out: &mut String, record: &Value) {
@@ -151,7 +180,10 @@ mod tests {
         let request = json!({"kind": "inference.request", "outcome": "allowed", "time": "2026-11-23T09:14:02.118231Z",
             "log_index": 41, "service": "support-bot", "environment": "staging", "host": "edge-7", "model": "gemma-3-270m",
             "stream": true, "temperature": 0.7, "max_tokens": 64, "actor_id": "alice", "actor_auth": "claimed", "actor_ip": "127.0.0.1",
-            "decision": "allow", "reasons": "no policy is configured", "upstream": "127.0.0.1", "attributes": {"server.port": "8081"},
+            "decision": "allow", "reasons": "the model is known", "upstream": "127.0.0.1", "parameters": "{\"max_tokens\":64}", "attributes": {"server.port": "8081",
+                "testimony.policy.digest": "8c709b7a0d8f491bbd1a", "testimony.policy.revision": "7", "testimony.policy.rules": "[\"data.testimony.request.allow\"]",
+                "testimony.policy.obligations": "[\"{\\\"type\\\":\\\"flag\\\",\\\"label\\\":\\\"x\\\"}\"]",
+                "testimony.guardrails": "[{\"action\":\"redact\",\"check\":\"secrets\",\"findings\":1,\"rules\":[\"github-token\"],\"score\":1.0},{\"action\":\"pass\",\"check\":\"length\",\"score\":0.0}]"},
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "input": "[{\"role\":\"system\",\"content\":\"Be kind.\"},{\"role\":\"user\",\"content\":\"Refund?\\nPlease.\\u001b[2J\"}]"});
         let response = json!({"kind": "inference.response", "outcome": "completed", "time": "2026-11-23T09:14:02.540231Z",

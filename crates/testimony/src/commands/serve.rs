@@ -224,6 +224,12 @@ impl Running {
             self.config.data.display(),
             self.ledger.durable().size,
         );
+        text.push_str(&match self.anonymous {
+            Some(role) => format!(
+                "  access     whoever is on this machine is {role}, without a key; `testimony key create` and a restart end that\n"
+            ),
+            None => "  access     with a key or token; on this machine too\n".to_owned(),
+        });
         if self.identity.is_new {
             text.push_str(&format!(
                 "\nThis is a new log. Its public key is\n\n  {key}\n\n\
@@ -233,12 +239,6 @@ impl Running {
         } else {
             text.push_str(&format!("  key        {key}\n"));
         }
-        text.push_str(&match self.anonymous {
-            Some(role) => format!(
-                "  access     whoever is on this machine is {role}, without a key; `testimony key create` and a restart end that\n"
-            ),
-            None => "  access     with a key or token; on this machine too\n".to_owned(),
-        });
         if let Some(witness) = &self.witness_key {
             text.push_str(&format!("  witness    {witness}   at http://{api}/witness\n"));
         }
