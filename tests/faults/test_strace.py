@@ -79,7 +79,7 @@ class Scenario:
 def own_what_grows(data):
     """Hard links are shared with every other run; the files that are written in place get copies."""
     last = max((data / "wal").iterdir())
-    for path in [last, data / "lock", *(data / "inflight").iterdir()]:
+    for path in [last, data / "lock", data / "state.redb", *(data / "inflight").iterdir()]:
         whole = path.read_bytes()
         path.unlink()
         path.write_bytes(whole)

@@ -47,8 +47,14 @@ impl State {
     /// See [`StateError`].
     pub fn open(path: &Path, disk: &dyn Disk) -> Result<Self, StateError> {
         let failed = |error| StateError::Io(path.to_owned(), error);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
-        let file = file.map_err(failed)?;
+        let existing = || OpenOptions::new().read(true).write(true).open(path);
+        let file = match existing() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                begin(path, disk)?;
+                existing().map_err(failed)?
+            }
+            file => file.map_err(failed)?,
+        };
         // A file that was copied here may be open to others.
         file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
         let opened = FileBackend::new(file).and_then(|file| builder().create_with_backend(file));
@@ -76,6 +82,19 @@ impl State {
     pub fn database(&self) -> &Database {
         &self.0
     }
+}
+
+/// A new file is put in place whole: a first start that is cut short leaves none or a good one.
+fn begin(path: &Path, disk: &dyn Disk) -> Result<(), StateError> {
+    let making = path.with_extension("redb.new");
+    let failed = |error| StateError::Io(making.clone(), error);
+    disk.remove(&making).map_err(failed)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&making).map_err(failed)?;
+    let made = FileBackend::new(file).and_then(|file| builder().create_with_backend(file));
+    drop(made.map_err(StateError::from_redb)?);
+    let bytes = disk.read(&making).map_err(failed)?;
+    disk.replace_secret(path, &bytes).map_err(|error| StateError::Io(path.to_owned(), error))?;
+    disk.remove(&making).map_err(failed)
 }
 
 fn builder() -> Builder {
@@ -108,6 +127,16 @@ mod tests {
         OpenOptions::new().read(true).open(&path).unwrap().set_permissions(Permissions::from_mode(0o644)).unwrap();
         State::open(&path, &RealDisk).unwrap();
         assert_eq!(mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_is_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        world::Disk::replace(&RealDisk, &path.with_extension("redb.new"), b"half a fi").unwrap();
+        drop(State::open(&path, &RealDisk).unwrap());
+        State::open(&path, &RealDisk).unwrap();
+        assert_eq!(world::Disk::list(&RealDisk, dir.path()).unwrap(), ["state.redb"]);
     }
 
     #[test]
