@@ -33,6 +33,8 @@ pub(crate) struct Ruling {
     origin: Option<Origin>,
     /// The bytes that were last looked at, by their hash, whether they were taken or not.
     seen: Option<u64>,
+    /// What a folder held at the last look. It is taken once two looks have seen the same: files are not written in one go.
+    glimpsed: Option<u64>,
     etag: Option<String>,
     in_force: Option<String>,
 }
@@ -57,7 +59,8 @@ impl Ruling {
         let source = config.source(ledger.origin(), "control").into();
         let origin = Origin::of(config)?;
         let (world, config, rules) = (world.clone(), config.clone(), RulesInForce::default());
-        let mut ruling = Self { world, config, source, rules, origin, seen: None, etag: None, in_force: None };
+        let mut ruling =
+            Self { world, config, source, rules, origin, seen: None, glimpsed: None, etag: None, in_force: None };
         match ruling.fetch().await.context("the policy could not be had")? {
             Some(material) => {
                 ruling.put_in_force(ledger, &material).await.context("the policy cannot be put in force")?
@@ -117,8 +120,15 @@ impl Ruling {
                 Material::Bundle(answer.body.to_vec())
             }
         };
-        let seen = Some(material.hash());
-        Ok((std::mem::replace(&mut self.seen, seen) != seen).then_some(material))
+        let hash = Some(material.hash());
+        let is_first = self.seen.is_none();
+        let is_settled = std::mem::replace(&mut self.glimpsed, hash) == hash || is_first;
+        let is_whole = matches!(self.origin, Some(Origin::Url { .. }));
+        if self.seen == hash || !(is_settled || is_whole) {
+            return Ok(None);
+        }
+        self.seen = hash;
+        Ok(Some(material))
     }
 
     /// Loads it, runs its tests, records it, and only then lets it decide.
