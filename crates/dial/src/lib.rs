@@ -114,6 +114,18 @@ impl Peer {
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client: client(connector) })
     }
 
+    /// The peer at an address, and the path and query of it.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub fn at(address: &str) -> Result<(Self, String), PeerError> {
+        let wrong = || PeerError::Address(address.to_owned());
+        let uri: Uri = address.parse().map_err(|_| wrong())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(wrong()) };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        Ok((Self::new(&format!("{scheme}://{authority}"))?, path))
+    }
+
     /// POSTs to a path below its base and reads an answer of at most `bytes_max`, all within a time.
     ///
     /// # Errors

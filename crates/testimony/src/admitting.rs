@@ -168,12 +168,9 @@ impl KeySource {
         if !token.jwks_file.as_os_str().is_empty() {
             return Ok(Self::File(token.jwks_file.clone()));
         }
-        let url: http::Uri = token.jwks_url.parse().with_context(|| format!("jwks_url {:?}", token.jwks_url))?;
-        let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
-            bail!("it needs jwks_url, the address of its public keys, or jwks_file");
-        };
-        let peer = Box::new(Peer::new(&format!("{scheme}://{authority}"))?);
-        Ok(Self::Url { peer, path: url.path_and_query().map_or("/", |path| path.as_str()).to_owned() })
+        let missing = || "it needs jwks_url, the address of its public keys, or jwks_file";
+        let (peer, path) = Peer::at(&token.jwks_url).with_context(missing)?;
+        Ok(Self::Url { peer: Box::new(peer), path })
     }
 
     async fn fetch(&self, world: &World) -> anyhow::Result<Vec<u8>> {

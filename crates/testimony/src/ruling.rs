@@ -243,12 +243,8 @@ impl Origin {
             let path = settings.path.clone();
             return Ok((!path.as_os_str().is_empty()).then_some(Self::Path(path)));
         }
-        let url: http::Uri = settings.url.parse().context("policy.url")?;
-        let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
-            bail!("policy.url: {:?} is not an http or https address", settings.url);
-        };
-        let peer = Box::new(Peer::new(&format!("{scheme}://{authority}")).context("policy.url")?);
-        Ok(Some(Self::Url { peer, path: url.path_and_query().map_or("/", |path| path.as_str()).to_owned() }))
+        let (peer, path) = Peer::at(&settings.url).context("policy.url")?;
+        Ok(Some(Self::Url { peer: Box::new(peer), path }))
     }
 }
 
