@@ -4,6 +4,7 @@
 //! a module: every function called must exist and take as many arguments, no rule may depend on itself, and nesting along
 //! any chain of rules is bounded. The syntax tree is walked with lists, not by recursion.
 
+mod compilable;
 mod graph;
 mod tokens;
 mod walk;
@@ -26,6 +27,10 @@ pub(crate) type Path = Vec<String>;
 pub(crate) struct Rules {
     /// The file and line of a rule's first clause, and how many arguments it takes when it is a function.
     pub(crate) places: BTreeMap<Path, (Place, Option<usize>)>,
+    /// Whether the evaluator's machine means by them what its interpreter means.
+    pub(crate) are_compilable: bool,
+    /// How deep expressions are nested along the deepest chain of rules.
+    pub(crate) depth: usize,
 }
 
 impl Rules {
@@ -46,12 +51,17 @@ pub(crate) fn check_modules(modules: &[Ref<Module>]) -> Result<Rules, LoadError>
             return Err(LoadError::Rule { place: clause.place.to_string(), what });
         }
     }
+    let mut shadows = false;
     for clause in &clauses {
         for call in &clause.calls {
             check_call(&rules, call)?;
+            let is_rule = call.candidates.iter().any(|path| rules.places.contains_key(path));
+            shadows |= is_rule && functions::arity(&call.name()).is_some();
         }
     }
-    graph::check_dependencies(&rules, &clauses)?;
+    // The machine would prefer the function to a rule that is called by its name.
+    rules.are_compilable = !shadows && compilable::is_compilable(modules, &clauses);
+    rules.depth = graph::check_dependencies(&rules, &clauses)?;
     Ok(rules)
 }
 

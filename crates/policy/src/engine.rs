@@ -5,8 +5,8 @@ mod message;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use regorus::Engine;
 use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{CompiledPolicy, Engine};
 
 use crate::bundle::{self, Manifest};
 use crate::check::{Rules, check_modules, check_tokens};
@@ -15,6 +15,7 @@ use crate::files::{self, Files, Module};
 use crate::functions;
 use crate::input::Input;
 use crate::limits::Limits;
+use crate::machine::{Failed, Machine};
 use crate::point::Point;
 use crate::signature::{self, SignatureError, VerificationKey};
 
@@ -24,12 +25,14 @@ pub(crate) use message::sentence;
 const ASKING: &str = "__testimony__";
 /// Evaluators kept for the next decisions. More threads than that make one each time.
 const IDLE_MAX: usize = 64;
-/// The clock is read once in so many expressions.
+/// The clock is read once in so many expressions or instructions.
 const EXPRESSIONS_PER_CHECK: u32 = 64;
 
 /// A policy that was checked and can be asked.
 pub struct Policy {
-    base: Engine,
+    /// Nothing where the rules cannot be compiled for it.
+    pub(crate) machine: Option<Machine>,
+    interpreter: Engine,
     idle: Mutex<Vec<Engine>>,
     /// Whether there is a rule `allow` for each point.
     answers: [bool; 3],
@@ -126,14 +129,18 @@ impl Policy {
         if modules.is_empty() {
             return Err(LoadError::Empty);
         }
-        let base = guarded(|| {
+        let (interpreter, compiled) = guarded(|| {
             // Once more without the tests: rules may not lean on them.
             check_modules(parse(&modules, &files, limits)?.get_modules())?;
             modules.push(asking(&rules));
             prepare(parse(&modules, &files, limits)?)
         })?;
-        let idle = Mutex::default();
-        Ok(Self { base, idle, answers, revision: manifest.revision, files, rules, limits: *limits })
+        // A panic of the compiler is as if it did not take the rules.
+        let data = regorus::Value::from(serde_json::Value::Object(files.data.clone()));
+        let compile = || Machine::compile(compiled, &asked(&rules), &rules, data, timer(limits), limits);
+        let machine = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_default();
+        let (idle, revision) = (Mutex::default(), manifest.revision);
+        Ok(Self { machine, interpreter, idle, answers, revision, files, rules, limits: *limits })
     }
 
     /// Whether it has a rule `allow` for a point. Where it has none, every decision is a denial.
@@ -164,25 +171,31 @@ impl Policy {
             Ok(value) => value,
             Err(error) => return Decision::failed(error),
         };
-        let idle = self.idle().pop();
-        let mut engine = idle.unwrap_or_else(|| self.base.clone());
-        // The evaluator has places that panic on odd arguments. It is dropped then, so that nobody meets what it left.
-        let evaluated = catch_unwind(AssertUnwindSafe(|| {
+        // The evaluator has places that panic on odd arguments. What it was in then is dropped, so that nobody meets what it left.
+        let decided = catch_unwind(AssertUnwindSafe(|| {
             functions::open_account(self.limits.built_bytes_max, input.time.unix_ns);
-            engine.set_input(value);
-            let asked = engine.eval_rule(format!("data.{ASKING}.{point}"));
-            let decision = match asked {
-                Ok(asked) => Decision::read(point, &asked),
-                Err(error) => Decision::failed(sentence(&error).to_string()),
-            };
-            // What was asked may be a secret; it is not kept until the next question.
-            engine.set_input(regorus::Value::Undefined);
-            drop(engine.take_prints());
-            (engine, decision)
+            match self.machine.as_ref().map(|machine| machine.evaluate(&entry_point(point), value.clone())) {
+                Some(Ok(answer)) => Decision::read(point, &answer),
+                Some(Err(Failed::Limit(what))) => Decision::failed(what),
+                Some(Err(Failed::Other)) | None => self.interpret(point, input, value),
+            }
         }));
-        let Ok((engine, decision)) = evaluated else {
-            return Decision::failed("the policy could not be evaluated: the evaluator failed".to_owned());
+        decided
+            .unwrap_or_else(|_| Decision::failed("the policy could not be evaluated: the evaluator failed".to_owned()))
+    }
+
+    pub(crate) fn interpret(&self, point: Point, input: &Input, value: regorus::Value) -> Decision {
+        let idle = self.idle().pop();
+        let mut engine = idle.unwrap_or_else(|| self.interpreter.clone());
+        functions::open_account(self.limits.built_bytes_max, input.time.unix_ns);
+        engine.set_input(value);
+        let decision = match engine.eval_rule(entry_point(point)) {
+            Ok(answer) => Decision::read(point, &answer),
+            Err(error) => Decision::failed(sentence(&error).to_string()),
         };
+        // What was asked may be a secret; it is not kept until the next question.
+        engine.set_input(regorus::Value::Undefined);
+        drop(engine.take_prints());
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX {
             idle.push(engine);
@@ -199,9 +212,14 @@ impl Policy {
         guarded(|| {
             let mut modules = self.files.modules.clone();
             modules.push(asking(&self.rules));
-            prepare(parse(&modules, &self.files, &self.limits)?)
+            Ok(prepare(parse(&modules, &self.files, &self.limits)?)?.0)
         })
     }
+}
+
+/// The rule of ours that asks those of a point.
+fn entry_point(point: Point) -> String {
+    format!("data.{ASKING}.{point}")
 }
 
 impl std::fmt::Debug for Policy {
@@ -229,10 +247,7 @@ fn refused(error: &anyhow::Error) -> LoadError {
 
 fn parse(modules: &[Module], files: &Files, limits: &Limits) -> Result<Engine, LoadError> {
     let mut engine = Engine::new();
-    engine.set_execution_timer_config(ExecutionTimerConfig {
-        limit: limits.decision_time_max,
-        check_interval: std::num::NonZeroU32::MIN.saturating_add(EXPRESSIONS_PER_CHECK - 1),
-    });
+    engine.set_execution_timer_config(timer(limits));
     // A failing function is an error, not something that is merely not so; and print must not write to our standard error.
     engine.set_strict_builtin_errors(true);
     engine.set_gather_prints(true);
@@ -246,11 +261,23 @@ fn parse(modules: &[Module], files: &Files, limits: &Limits) -> Result<Engine, L
     Ok(engine)
 }
 
+fn timer(limits: &Limits) -> ExecutionTimerConfig {
+    let check_interval = std::num::NonZeroU32::MIN.saturating_add(EXPRESSIONS_PER_CHECK - 1);
+    ExecutionTimerConfig { limit: limits.decision_time_max, check_interval }
+}
+
 /// Analyses once what every clone then shares.
-fn prepare(mut engine: Engine) -> Result<Engine, LoadError> {
+fn prepare(mut engine: Engine) -> Result<(Engine, CompiledPolicy), LoadError> {
     let ready = format!("data.{ASKING}.ready");
-    engine.compile_with_entrypoint(&ready.as_str().into()).map_err(|error| refused(&error))?;
-    Ok(engine)
+    let compiled = engine.compile_with_entrypoint(&ready.as_str().into()).map_err(|error| refused(&error))?;
+    Ok((engine, compiled))
+}
+
+/// The entry points of the points that there are rules for.
+fn asked(rules: &Rules) -> Vec<String> {
+    let has_rules =
+        |point: &Point| RULES.iter().any(|rule| rules.named(&format!("{}.{rule}", point.package())).is_some());
+    Point::ALL.into_iter().filter(has_rules).map(entry_point).collect()
 }
 
 /// `request contains ["allow", value] if value := data.testimony.request.allow`, and so on for what is defined.

@@ -13,6 +13,9 @@ mod crypto;
 mod estimate;
 mod tokens;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use regorus::unstable::{BUILTINS, BuiltinFcn, Expr, Ref, Source, Span};
 use regorus::{Engine, Value};
 
@@ -54,20 +57,38 @@ fn ours() -> impl Iterator<Item = (&'static str, u8, Function)> {
     crypto::FUNCTIONS.iter().chain(tokens::FUNCTIONS).copied().chain([now])
 }
 
-/// Adds ours, and wraps those of the evaluator that can build more than they are given.
-pub(crate) fn add_functions(engine: &mut Engine) -> Result<(), String> {
-    for (name, arity, function) in ours() {
-        let call = move |arguments: Vec<Value>| {
-            let value = function(&arguments).map_err(|what| failure(name, &what))?;
+/// All functions that are offered, with the number of arguments.
+pub(crate) fn offered() -> impl Iterator<Item = (&'static str, usize)> {
+    let builtins = BUILTINS.iter().filter(|(name, _)| !REFUSED.contains(name) && **name != "print");
+    let builtins = builtins.map(|(name, (_, arity))| (*name, usize::from(*arity)));
+    ours().map(|(name, arity, _)| (name, usize::from(arity))).chain(builtins)
+}
+
+/// Calls an offered function. A failure names it.
+pub(crate) fn call(name: &str, arguments: &[Value]) -> Result<Value, anyhow::Error> {
+    match OFFERED.get(name) {
+        Some(Offered::Ours(function)) => {
+            let value = function(arguments).map_err(|what| failure(name, &what))?;
             account::pay(account::weigh(&value, u64::MAX)).map_err(|what| failure(name, &what))?;
             Ok(value)
-        };
-        add(engine, name, arity, call)?;
+        }
+        Some(Offered::Builtin(builtin)) => builtin.call(name, arguments),
+        None => Err(failure(name, "is not known here")),
     }
-    for (name, estimate) in estimate::ESTIMATES {
-        let Some((builtin, arity)) = BUILTINS.get(name).copied() else { continue };
-        let wrapped = Wrapped::new(name, (builtin, arity), *estimate)?;
-        add(engine, name, arity, move |arguments: Vec<Value>| wrapped.call(&arguments))?;
+}
+
+/// Tells an interpreter of those that it lacks, and of those that must be paid for. The others it calls itself.
+pub(crate) fn add_functions(engine: &mut Engine) -> Result<(), String> {
+    let told = OFFERED.iter().filter_map(|(name, offered)| match offered {
+        Offered::Ours(_) => Some((*name, arity(name)?)),
+        Offered::Builtin(builtin) => builtin.estimate.map(|_| (*name, builtin.parameters.len())),
+    });
+    for (name, arity) in told {
+        let arity = u8::try_from(arity).unwrap_or(u8::MAX);
+        let extension = move |arguments: Vec<Value>| call(name, &arguments);
+        engine
+            .add_extension(name.to_owned(), arity, Box::new(extension))
+            .map_err(|error| format!("{name}: {error}"))?;
     }
     Ok(())
 }
@@ -77,37 +98,46 @@ fn failure(name: &str, what: &str) -> anyhow::Error {
     anyhow::anyhow!("{name}: {what}")
 }
 
-fn add<F>(engine: &mut Engine, name: &str, arity: u8, call: F) -> Result<(), String>
-where
-    F: FnMut(Vec<Value>) -> Result<Value, anyhow::Error> + Clone + Send + Sync + 'static,
-{
-    engine.add_extension(name.to_owned(), arity, Box::new(call)).map_err(|error| format!("{name}: {error}"))
+static OFFERED: LazyLock<HashMap<&'static str, Offered>> = LazyLock::new(|| {
+    let builtins = BUILTINS.iter().filter(|(name, _)| !REFUSED.contains(name)).filter_map(|(name, builtin)| {
+        let estimate = estimate::ESTIMATES.iter().find(|(of, _)| of == name).map(|(_, estimate)| *estimate);
+        Some((*name, Offered::Builtin(Builtin::new(name, *builtin, estimate).ok()?)))
+    });
+    // Ours come last: they stand in for one that is refused.
+    builtins.chain(ours().map(|(name, _, function)| (name, Offered::Ours(function)))).collect()
+});
+
+enum Offered {
+    Ours(Function),
+    Builtin(Builtin),
 }
 
 /// A function of the evaluator.
-#[derive(Clone)]
-struct Wrapped {
-    name: &'static str,
-    builtin: BuiltinFcn,
-    estimate: estimate::Estimate,
-    /// Only for its messages: it is told where it stands, which an extension is not.
+struct Builtin {
+    function: BuiltinFcn,
+    /// For those that can build more than they are given.
+    estimate: Option<estimate::Estimate>,
+    /// Only for its messages: it is told where it stands, which is not known here.
     span: Span,
     parameters: Vec<Ref<Expr>>,
 }
 
-impl Wrapped {
-    fn new(name: &'static str, builtin: BuiltinFcn, estimate: estimate::Estimate) -> Result<Self, String> {
-        let source = Source::from_contents(name.to_owned(), name.to_owned()).map_err(|error| error.to_string())?;
+impl Builtin {
+    fn new(name: &str, function: BuiltinFcn, estimate: Option<estimate::Estimate>) -> Result<Self, anyhow::Error> {
+        let source = Source::from_contents(name.to_owned(), name.to_owned())?;
         let span = Span { source, line: 1, col: 1, start: 0, end: 0 };
         let parameter = || Ref::new(Expr::Null { span: span.clone(), value: Value::Null, eidx: 0 });
-        let parameters = (0..builtin.1).map(|_| parameter()).collect();
-        Ok(Self { name, builtin, estimate, span, parameters })
+        let parameters = (0..function.1).map(|_| parameter()).collect();
+        Ok(Self { function, estimate, span, parameters })
     }
 
-    fn call(&self, arguments: &[Value]) -> Result<Value, anyhow::Error> {
-        account::afford((self.estimate)(arguments)).map_err(|what| failure(self.name, &what))?;
-        let value = (self.builtin.0)(&self.span, &self.parameters, arguments, true)?;
-        account::pay(account::weigh_built(&value)).map_err(|what| failure(self.name, &what))?;
+    fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, anyhow::Error> {
+        let Some(estimate) = self.estimate else {
+            return (self.function.0)(&self.span, &self.parameters, arguments, true);
+        };
+        account::afford(estimate(arguments)).map_err(|what| failure(name, &what))?;
+        let value = (self.function.0)(&self.span, &self.parameters, arguments, true)?;
+        account::pay(account::weigh_built(&value)).map_err(|what| failure(name, &what))?;
         Ok(value)
     }
 }

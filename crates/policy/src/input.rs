@@ -1,5 +1,7 @@
 //! What a policy is asked about: the document `input` of Rego, published as `schema/input.json`.
 
+use regorus::Value;
+use regorus::value::Object;
 use serde::{Deserialize, Serialize};
 
 /// One question. What does not apply at a point is absent, not null.
@@ -122,9 +124,86 @@ pub struct Administration {
 }
 
 impl Input {
-    /// The document as Rego sees it.
-    pub(crate) fn to_value(&self) -> Result<regorus::Value, String> {
-        let text = serde_json::to_string(self).map_err(|error| format!("the input is not JSON: {error}"))?;
-        regorus::Value::from_json_str(&text).map_err(|error| format!("the input is not JSON: {error}"))
+    /// The document as Rego sees it: what its JSON would be read as.
+    pub(crate) fn to_value(&self) -> Result<Value, String> {
+        let parameters: Value = serde_json::from_value(serde_json::Value::Object(self.parameters.clone()))
+            .map_err(|error| format!("the parameters are not JSON: {error}"))?;
+        let mut fields = vec![
+            ("actor", self.actor.to_value()),
+            ("parameters", parameters),
+            ("messages", list(&self.messages, Message::to_value)),
+            ("tools", list(&self.tools, |name| text(name))),
+            ("time", object([("rfc3339", text(&self.time.rfc3339)), ("unix_ns", Value::from(self.time.unix_ns))])),
+            ("findings", list(&self.findings, Finding::to_value)),
+        ];
+        let named = [
+            ("model", &self.model),
+            ("route", &self.route),
+            ("environment", &self.environment),
+            ("service", &self.service),
+        ];
+        fields.extend(given(named));
+        fields.extend(self.output.iter().map(|output| ("output", output.to_value())));
+        fields.extend(
+            self.admin
+                .iter()
+                .map(|admin| ("admin", object([("action", text(&admin.action)), ("target", text(&admin.target))]))),
+        );
+        Ok(object(fields))
     }
 }
+
+impl Actor {
+    fn to_value(&self) -> Value {
+        let mut fields =
+            vec![("type", text(&self.kind)), ("id", text(&self.id)), ("groups", list(&self.groups, |name| text(name)))];
+        fields.extend(given([("role", &self.role), ("auth", &self.auth), ("ip", &self.ip)]));
+        object(fields)
+    }
+}
+
+impl Message {
+    fn to_value(&self) -> Value {
+        object([("role", text(&self.role)), ("text", text(&self.text))])
+    }
+}
+
+impl Finding {
+    fn to_value(&self) -> Value {
+        let mut fields = vec![("check", text(&self.check)), ("rule", text(&self.rule)), ("action", text(&self.action))];
+        fields.extend(self.score.map(|score| ("score", Value::from(score))));
+        object(fields)
+    }
+}
+
+impl Output {
+    fn to_value(&self) -> Value {
+        let reasons = list(&self.finish_reasons, |reason| text(reason));
+        object([("text", text(&self.text)), ("finish_reasons", reasons)])
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::from(text)
+}
+
+fn list<T>(items: &[T], value: impl Fn(&T) -> Value) -> Value {
+    Value::from(items.iter().map(value).collect::<Vec<_>>())
+}
+
+fn given<'a, const N: usize>(
+    fields: [(&'static str, &'a Option<String>); N],
+) -> impl Iterator<Item = (&'static str, Value)> + 'a {
+    fields.into_iter().filter_map(|(name, value)| Some((name, text(value.as_deref()?))))
+}
+
+fn object(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let mut object = Object::new();
+    for (name, value) in fields {
+        object.insert(Value::from(name), value);
+    }
+    Value::from(object)
+}
+
+#[cfg(test)]
+mod tests;

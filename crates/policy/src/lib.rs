@@ -24,6 +24,7 @@
 //! | `check` | what is refused at the load: unknown functions, recursion, too deep nesting |
 //! | `functions` | the functions that rules may call, and their price |
 //! | `jwt` | JSON Web Tokens and the keys that verify them |
+//! | `machine` | the rules compiled for the evaluator's virtual machine |
 //! | `engine` | [`Policy`]: loading and deciding |
 //! | `testing` | [`TestReport`]: `test_` rules and coverage |
 //! | `difference` | [`Difference`]: what a new policy changes, before it is loaded |
@@ -41,6 +42,7 @@ mod functions;
 mod input;
 mod jwt;
 mod limits;
+mod machine;
 mod point;
 mod replay;
 mod signature;

@@ -8,6 +8,9 @@ pub struct Limits {
     /// How long one decision may take. It is looked at between two expressions, so a single function call can go past it;
     /// what a call may cost is bounded by `built_bytes_max`.
     pub decision_time_max: Duration,
+    /// How many instructions of the evaluator's machine one decision may take. What has to be interpreted has none and is bounded
+    /// by time.
+    pub instructions_max: usize,
     /// How many bytes of strings, arrays and objects the functions called in one decision may build together.
     pub built_bytes_max: u64,
     /// How large one file may be, in bytes.
@@ -27,6 +30,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             decision_time_max: Duration::from_millis(100),
+            instructions_max: 1_000_000,
             built_bytes_max: 16 * 1024 * 1024,
             file_bytes_max: 1024 * 1024,
             total_bytes_max: 16 * 1024 * 1024,

@@ -42,8 +42,8 @@ struct Graph<'a> {
     edges: Vec<Vec<usize>>,
 }
 
-/// Refuses a rule that depends on itself, and a chain that is too deep.
-pub(super) fn check_dependencies(rules: &Rules, clauses: &[Clause]) -> Result<(), LoadError> {
+/// Refuses a rule that depends on itself, and a chain that is too deep. Tells how deep the deepest is.
+pub(super) fn check_dependencies(rules: &Rules, clauses: &[Clause]) -> Result<usize, LoadError> {
     let paths: Vec<&Path> = rules.places.keys().collect();
     let numbers: BTreeMap<&Path, usize> = paths.iter().enumerate().map(|(number, path)| (*path, number)).collect();
     let (mut depths, mut edges) = (vec![0; paths.len()], vec![Vec::new(); paths.len()]);
@@ -75,8 +75,8 @@ fn referred(paths: &[&Path], reference: &Path) -> Vec<usize> {
 
 impl Graph<'_> {
     /// Depth first, with a list for a stack.
-    fn check(&self) -> Result<(), LoadError> {
-        let mut marks = vec![Mark::New; self.paths.len()];
+    fn check(&self) -> Result<usize, LoadError> {
+        let (mut marks, mut deepest) = (vec![Mark::New; self.paths.len()], 0);
         for start in 0..self.paths.len() {
             let mut chain: Vec<(usize, usize)> = vec![(start, 0)];
             while let Some((rule, next)) = chain.last_mut() {
@@ -88,7 +88,9 @@ impl Graph<'_> {
                     continue;
                 }
                 let Some(&target) = self.edges[rule].get(*next) else {
-                    marks[rule] = Mark::Done(self.depth(rule, &marks)?);
+                    let depth = self.depth(rule, &marks)?;
+                    marks[rule] = Mark::Done(depth);
+                    deepest = deepest.max(depth);
                     chain.pop();
                     continue;
                 };
@@ -100,7 +102,7 @@ impl Graph<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(deepest)
     }
 
     fn depth(&self, rule: usize, marks: &[Mark]) -> Result<usize, LoadError> {

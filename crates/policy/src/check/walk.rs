@@ -51,12 +51,24 @@ pub(super) fn clauses(module: &Module) -> Vec<Clause> {
     module.policy.iter().map(|rule| Walk::over(&package, &imports, rule)).collect()
 }
 
+/// The whole path of a rule, as far as it is known before evaluation.
+pub(super) fn path_of(module: &Module, rule: &Rule) -> Path {
+    let refr = match rule {
+        Rule::Spec {
+            head: RuleHead::Func { refr, .. } | RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. },
+            ..
+        }
+        | Rule::Default { refr, .. } => refr,
+    };
+    std::iter::once("data".to_owned()).chain(static_path(&module.package.refr)).chain(static_path(refr)).collect()
+}
+
 fn place(span: &Span) -> Place {
     Place { path: span.source.get_path().clone(), line: span.line }
 }
 
 /// The parts of a reference up to the first that is only known in evaluation.
-fn static_path(expression: &Expr) -> Path {
+pub(super) fn static_path(expression: &Expr) -> Path {
     let mut parts = Vec::new();
     let mut next = Some(expression);
     while let Some(expression) = next {
