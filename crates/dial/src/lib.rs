@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, IF_NONE_MATCH};
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -98,6 +98,14 @@ pub enum PeerError {
         /// How long it had.
         seconds: u64,
     },
+    /// There is more of the answer than was asked for.
+    #[error("{base} answered with more than {bytes_max} bytes")]
+    Long {
+        /// Who was asked.
+        base: String,
+        /// How much it could have been.
+        bytes_max: usize,
+    },
 }
 
 impl Peer {
@@ -138,7 +146,26 @@ impl Peer {
         bytes_max: usize,
         within: Duration,
     ) -> Result<PeerAnswer, PeerError> {
-        let request = Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, media).body(Full::new(body));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media))]);
+        self.post_with(path, headers, body, bytes_max, within).await
+    }
+
+    /// POSTs with headers of one's own, as [`Peer::post`] does.
+    ///
+    /// # Errors
+    /// As for [`Peer::post`].
+    pub async fn post_with(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        bytes_max: usize,
+        within: Duration,
+    ) -> Result<PeerAnswer, PeerError> {
+        let mut request = Request::post(format!("{}{path}", self.base)).body(Full::new(body));
+        if let Ok(request) = &mut request {
+            *request.headers_mut() = headers;
+        }
         self.exchange(request, bytes_max, within).await
     }
 
@@ -180,7 +207,12 @@ impl Peer {
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, bytes_max).collect().await.map_err(|error| unreachable(error.to_string()))?;
+            let body = Limited::new(body, bytes_max).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    return PeerError::Long { base: self.base.clone(), bytes_max };
+                }
+                unreachable(error.to_string())
+            })?;
             Ok(PeerAnswer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
         let slow = || PeerError::Slow { base: self.base.clone(), seconds: within.as_secs() };
