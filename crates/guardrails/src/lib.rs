@@ -90,8 +90,9 @@ pub use check::{CONTEXT_BYTES, Candidate, Check, Judgement, Reading, Window};
 pub use finding::{Action, Finding, Outcome, Verdict};
 pub use guardrails::{Examination, FINDINGS_MAX, Guardrails};
 pub use settings::{
-    ALLOWED_BYTES_MIN, JsonSchemaSettings, LanguageSettings, LengthSettings, MATCH_BYTES_MAX, PATTERNS_MAX,
-    PatternRule, PatternSettings, PersonalDataSettings, PromptInjectionSettings, RuleAction, SecretSettings, Settings,
-    SettingsError, Side, WORDS_MAX,
+    ALLOWED_BYTES_MIN, Category, DescribedCategory, JsonSchemaSettings, JudgeSettings, JudgeStyle, LanguageSettings,
+    LengthSettings, MATCH_BYTES_MAX, OnFailure, PATTERNS_MAX, PatternRule, PatternSettings, PersonalDataSettings,
+    PromptInjectionSettings, RuleAction, SecretSettings, SecretText, Settings, SettingsError, Side, WORDS_MAX,
+    WebhookSettings,
 };
 pub use stream::{Finished, Released, Stream};

@@ -6,6 +6,10 @@ use serde::Deserialize;
 
 use crate::Action;
 
+mod asking;
+
+pub use asking::{Category, DescribedCategory, JudgeSettings, JudgeStyle, OnFailure, SecretText, WebhookSettings};
+
 /// Which checks are on, before the model and after it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +38,10 @@ pub struct Side {
     pub prompt_injection: Option<PromptInjectionSettings>,
     /// A form that the text has to have, as JSON.
     pub json_schema: Option<JsonSchemaSettings>,
+    /// Another model. The crate `judges` asks it; [`crate::Guardrails`] leaves it alone.
+    pub judge: Option<JudgeSettings>,
+    /// Somebody else. The crate `judges` asks them; [`crate::Guardrails`] leaves it alone.
+    pub webhook: Option<WebhookSettings>,
 }
 
 /// What is done about the findings of one rule.
