@@ -27,15 +27,14 @@ use tokio::time::Instant;
 
 use crate::answer::{AnswerBody, End, Piece};
 use crate::cut_short::{CutShort, not_spooled, paused};
-use crate::drafts::{CallFacts, Ending, Said};
+use crate::drafts::{CallFacts, Ending, Said, now};
 use crate::gateway::{Gateway, RecordWhen, refused};
-use crate::judging::{Judged, Judgement, judge_answer, judge_end, withheld};
+use crate::judging::{Judged, Judgement, Occasion, judge_answer, judge_end};
 use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
-use crate::openai::guarded::{Finished, GuardedStream};
 use crate::openai::refusal::Refusal;
+use crate::relay::Relay;
 use crate::rules::Rules;
-use crate::spool::Spooled;
 use crate::upstream::{SendError, passed_on};
 
 /// The response header with the call's id.
@@ -197,7 +196,7 @@ impl Call {
             return self.end_without_answer(client, &cut, bytes).await;
         }
         let status = released.status();
-        let (bytes, judgement, refusal) = self.judge_whole(status, bytes.into());
+        let (bytes, judgement, refusal) = self.judge_whole(status, bytes.into()).await;
         let is_chat = self.rulebook.is_some();
         let completion = if is_chat && status.is_success() { Completion::read(&bytes) } else { None };
         let (outcome, error) = match (&refusal, &completion) {
@@ -220,79 +219,61 @@ impl Call {
     }
 
     /// What of a whole answer may be released, and why not all of it.
-    fn judge_whole(&self, status: StatusCode, bytes: Bytes) -> (Bytes, Judgement, Option<Refusal>) {
+    async fn judge_whole(&self, status: StatusCode, bytes: Bytes) -> (Bytes, Judgement, Option<Refusal>) {
         match &self.rulebook {
             Some(Rulebook { rules, question }) if status.is_success() => {
-                let Judged { body, judgement, refusal, .. } = judge_answer(rules, bytes, question.as_ref());
+                let occasion = Occasion { call: &self.facts.call.to_string(), now: now(&self.gateway.inner.world) };
+                let judged = judge_answer(rules, bytes, question.as_ref(), occasion).await;
+                let Judged { body, judgement, refusal, .. } = judged;
                 (body, judgement, refusal)
             }
             _ => (bytes, Judgement::default(), None),
         }
     }
 
-    /// Passes a stream on as it comes, as far as guardrails let it. Its end mark and its end wait for the record.
+    /// Passes a stream on as it comes, as far as guardrails and judges let it. Its end mark and its end wait for the record.
     async fn relay(mut self, client: Client, released: Response<()>, mut body: Incoming) {
         let gateway = self.gateway.clone();
         let (chunks, relayed) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let mut reader = EventReader::default();
-        let mut held = Vec::new();
-        let rules = self.rulebook.as_ref().map(|rulebook| rulebook.rules.clone());
-        let mut guard = rules.filter(|rules| !rules.output.is_empty()).map(|rules| GuardedStream::new(&rules.output));
-        let spooled = self.gateway.inner.spool.begin(self.facts.call);
-        let mut ended = Ok(());
+        let (spooled, mut ended) = match self.gateway.inner.spool.begin(self.facts.call) {
+            Ok(spooled) => (Some(spooled), Ok(())),
+            Err(error) => (None, Err(not_spooled(&error))),
+        };
         if client.send(released.map(|()| AnswerBody::Relayed(relayed, End::Open))).is_err() {
             ended = Err(CutShort::ClientGone);
         }
-        let mut spooled = match spooled {
-            Ok(spooled) => Some(spooled),
-            Err(error) => {
-                ended = ended.and(Err(not_spooled(&error)));
-                None
-            }
-        };
+        let rules = self.rulebook.as_ref().map(|rulebook| rulebook.rules.clone());
+        let mut relay = Relay::new(rules.as_deref(), spooled, chunks);
+        let bytes_max = self.gateway.inner.settings.limits.response_bytes_max as u64;
+        let mut read = 0;
         while ended.is_ok() {
             let next = tokio::select! {
                 next = self.next_chunk(&mut body) => next,
-                () = chunks.closed() => Err(CutShort::ClientGone),
+                () = relay.client_gone() => Err(CutShort::ClientGone),
                 () = gateway.stopping() => Err(CutShort::Stopping),
-                () = tokio::time::sleep(AFTER_DONE), if is_done(&reader, guard.as_ref()) => Ok(None),
+                () = tokio::time::sleep(AFTER_DONE), if relay.is_done() => Ok(None),
             };
             ended = match next {
                 Ok(None) => break,
-                Ok(Some(chunk))
-                    if reader.position() + chunk.len() as u64
-                        > self.gateway.inner.settings.limits.response_bytes_max as u64 =>
-                {
-                    Err(self.too_large())
-                }
-                Ok(Some(chunk)) => match guarded(&mut guard, chunk) {
-                    Ok(chunk) => {
-                        let flowing = split_before_end(&mut reader, chunk, &mut held);
-                        self.release(flowing, spooled.as_mut(), &chunks).await
-                    }
-                    Err(cut) => Err(cut),
-                },
-                Err(cut) => Err(cut),
-            };
-        }
-        let (mut judgement, rest) = guard.map_or_else(Default::default, what_was_held_back);
-        if let (true, Some(rest)) = (ended.is_ok(), rest) {
-            ended = match rest {
-                Ok((bytes, end)) => {
-                    reader.push(&bytes);
-                    let released = self.release(bytes.into(), spooled.as_mut(), &chunks).await;
-                    reader.push(&end);
-                    held = end;
-                    released
+                Ok(Some(chunk)) => {
+                    read += chunk.len() as u64;
+                    if read > bytes_max { Err(self.too_large()) } else { relay.take(chunk, &gateway).await }
                 }
                 Err(cut) => Err(cut),
             };
         }
-        let ended = ended.and_then(|()| self.judge_stream(&reader, &mut judgement));
-        let (outcome, error) = stream_outcome(&ended, &reader);
-        let recorded = self.record_ending(outcome, error, Said::of_stream(reader), judgement).await;
-        let last = match (recorded, ended) {
-            (Ok(_), Ok(())) => Bytes::from(held),
+        let (verdicts, is_withheld, mut ended) = relay.finish_guard(ended, &gateway).await;
+        let mut judgement = Judgement { verdicts, ruling: None, is_withheld };
+        if ended.is_ok() {
+            ended = self.judge_stream(&relay.reader, &mut judgement).await;
+        }
+        if ended.is_ok() {
+            ended = relay.let_go(&gateway).await;
+        }
+        let (outcome, error) = relay.outcome(&ended);
+        let (end, chunks, said) = relay.into_parts();
+        let last = match (self.record_ending(outcome, error, said, judgement).await, ended) {
+            (Ok(_), Ok(())) => Bytes::from(end),
             (Ok(_), Err(CutShort::Withheld(refusal))) => refusal.event(),
             _ => return,
         };
@@ -302,27 +283,12 @@ impl Call {
         }
     }
 
-    /// Keeps a piece of a stream where a killed process leaves it, then passes it on.
-    async fn release(
-        &self,
-        flowing: Bytes,
-        spooled: Option<&mut Spooled>,
-        chunks: &mpsc::Sender<Piece>,
-    ) -> Result<(), CutShort> {
-        spooled.map_or(Ok(()), |file| file.append(&flowing)).map_err(|error| not_spooled(&error))?;
-        if flowing.is_empty() {
-            return Ok(());
-        }
-        tokio::select! {
-            sent = chunks.send(Piece::Flowing(flowing)) => sent.map_err(|_| CutShort::ClientGone),
-            () = self.gateway.stopping() => Err(CutShort::Stopping),
-        }
-    }
-
-    /// Asks the policy about a stream that has come to its end: what flowed has flowed, but it is not whole without its end.
-    fn judge_stream(&self, reader: &EventReader, judgement: &mut Judgement) -> Result<(), CutShort> {
+    /// Asks judges and the policy about a stream that has come to its end: what flowed has flowed, but it is not whole without its end.
+    async fn judge_stream(&self, reader: &EventReader, judgement: &mut Judgement) -> Result<(), CutShort> {
         let Some(Rulebook { rules, question: Some(question) }) = &self.rulebook else { return Ok(()) };
-        let (ruling, refusal) = judge_end(rules, question, reader.completion.output(), &judgement.verdicts);
+        let occasion = Occasion { call: &self.facts.call.to_string(), now: now(&self.gateway.inner.world) };
+        let output = reader.completion.output();
+        let (ruling, refusal) = judge_end(rules, question, output, &mut judgement.verdicts, occasion).await;
         judgement.ruling = ruling;
         refusal.map_or(Ok(()), |refusal| Err(CutShort::Withheld(refusal)))
     }
@@ -393,81 +359,7 @@ impl Drop for Call {
     }
 }
 
-/// What guardrails let flow of a chunk.
-fn guarded(guard: &mut Option<GuardedStream>, chunk: Bytes) -> Result<Bytes, CutShort> {
-    let Some(guard) = guard else { return Ok(chunk) };
-    let flowing = guard.push(&chunk);
-    match guard.blocked() {
-        Some(finding) => {
-            let message = format!("withheld by a guardrail: {}", finding.explanation);
-            Err(CutShort::Withheld(Refusal::invalid(StatusCode::FORBIDDEN, "content_filter", message)))
-        }
-        None => Ok(flowing.into()),
-    }
-}
-
-/// What the guardrails said of a stream that came to an end, and what they held back of it until then: texts, and the end mark
-/// with what followed.
-#[expect(clippy::type_complexity, reason = "two pieces of a stream, or why there are none")]
-fn what_was_held_back(guard: GuardedStream) -> (Judgement, Option<Result<(Vec<u8>, Vec<u8>), CutShort>>) {
-    let Finished { bytes, end, verdicts, blocked } = guard.finish();
-    let judgement = Judgement { verdicts, ruling: None, is_withheld: blocked.is_some() };
-    let rest = match blocked {
-        Some(_) => Err(CutShort::Withheld(withheld(&judgement.verdicts))),
-        None => Ok((bytes, end)),
-    };
-    (judgement, Some(rest))
-}
-
-/// Whether the end mark has come.
-fn is_done(reader: &EventReader, guard: Option<&GuardedStream>) -> bool {
-    guard.map_or(reader.done_at().is_some(), GuardedStream::is_done)
-}
-
-/// Reads a chunk, gives the part of it that may flow on and puts what belongs to the end mark to `held`.
-fn split_before_end(reader: &mut EventReader, mut chunk: Bytes, held: &mut Vec<u8>) -> Bytes {
-    let start = reader.position();
-    reader.push(&chunk);
-    let Some(done_at) = reader.done_at() else { return chunk };
-    let flowing = usize::try_from(done_at.saturating_sub(start)).unwrap_or(usize::MAX).min(chunk.len());
-    held.extend_from_slice(&chunk.split_off(flowing));
-    chunk
-}
-
-/// How a stream ended. One that stops before it says why is not complete, even when its connection closed in good order.
-fn stream_outcome(ended: &Result<(), CutShort>, reader: &EventReader) -> (Outcome, Option<String>) {
-    let failed = |error: &str| (Outcome::Failed, Some(error.to_owned()));
-    match ended {
-        Err(cut) => {
-            let (outcome, error) = cut.outcome();
-            (outcome, Some(error.to_owned()))
-        }
-        Ok(()) if reader.has_error() => failed("upstream_error"),
-        Ok(()) if reader.completion.is_empty() => failed("not_an_answer"),
-        Ok(()) if reader.done_at().is_none() && reader.completion.finish_reasons().is_empty() => failed("ended_early"),
-        Ok(()) => (Outcome::Completed, None),
-    }
-}
-
 /// Milliseconds with microseconds behind the point.
 fn milliseconds(time: Duration) -> f64 {
     f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_mark_is_held_and_everything_before_it_flows() {
-        let stream = b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n";
-        for cut in 0..stream.len() {
-            let (mut reader, mut held, mut flowed) = (EventReader::default(), Vec::new(), Vec::new());
-            for part in [&stream[..cut], &stream[cut..]] {
-                flowed.extend_from_slice(&split_before_end(&mut reader, Bytes::copy_from_slice(part), &mut held));
-            }
-            assert_eq!([flowed.as_slice(), held.as_slice()].concat(), stream, "cut at {cut}");
-            assert!(!held.is_empty(), "cut at {cut}: nothing was held");
-        }
-    }
 }

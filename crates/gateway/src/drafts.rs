@@ -83,7 +83,7 @@ impl Said {
 
 impl CallFacts {
     pub(crate) fn new(
-        world: &World,
+        call: Uuid,
         source: Arc<Source>,
         key: &FingerprintKey,
         arrival: &Arrival<'_>,
@@ -99,7 +99,7 @@ impl CallFacts {
             }
         }
         Self {
-            call: uuid_v7(now(world), &world.entropy.bytes()),
+            call,
             source,
             actor: actor(key, arrival, request),
             trace: trace(arrival.headers),
@@ -312,9 +312,14 @@ fn set_judgement(attributes: &mut Attributes<'static>, judgement: &Judgement) {
     let decision = &ruling.decision;
     attributes.set("testimony.decision", if decision.allow { "allow" } else { "deny" });
     attributes.set("testimony.decision.reasons", texts(&decision.reasons));
-    attributes.set("testimony.policy.digest", ruling.digest.clone());
-    if !ruling.revision.is_empty() {
-        attributes.set_text("testimony.policy.revision", &ruling.revision);
+    for (name, text) in [
+        ("testimony.policy.digest", &ruling.digest),
+        ("testimony.policy.revision", &ruling.revision),
+        ("testimony.policy.decision_id", &ruling.decision_id),
+    ] {
+        if !text.is_empty() {
+            attributes.set_text(name, text);
+        }
     }
     attributes.set("testimony.policy.rules", texts(&decision.rules));
     attributes.set("testimony.policy.duration_us", ruling.duration_us);

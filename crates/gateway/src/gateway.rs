@@ -14,7 +14,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use ledger::{AppendError, Ledger};
 use policy::Input;
-use record::{Draft, FingerprintKey, Source, Uuid};
+use record::{Draft, FingerprintKey, Source, Uuid, uuid_v7};
 use tokio::sync::{oneshot, watch};
 use world::World;
 
@@ -22,7 +22,7 @@ use crate::answer::AnswerBody;
 use crate::call::{CALL_HEADER, Call, Rulebook};
 use crate::drafts::{Arrival, CREDENTIAL_HEADERS, CallFacts, now};
 use crate::interrupted;
-use crate::judging::{Judged, judge_request, kept, withheld};
+use crate::judging::{Judged, Occasion, judge_request, kept, withheld};
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
 use crate::question::{self, Question};
@@ -254,14 +254,16 @@ impl Gateway {
         if let Err(refusal) = request {
             return self.refuse(arrival, &refusal, &body).await;
         }
-        let rules = self.inner.rules.now();
+        let (rules, call) = (self.inner.rules.now(), self.new_call());
+        let occasion = Occasion { call: &call.to_string(), now: now(&self.inner.world) };
+        let ask = |request: &ChatRequest<'_>, findings| self.question(arrival, request, findings);
         let Judged { body, judgement, refusal, question } =
-            judge_request(&rules, body, arrival.headers, |request, findings| self.question(arrival, request, findings));
+            judge_request(&rules, body, arrival.headers, occasion, ask).await;
         let request = match ChatRequest::read(&body) {
             Ok(request) if !judgement.is_withheld => Some(request),
             _ => None,
         };
-        let facts = self.facts(arrival, "chat", request.as_ref());
+        let facts = self.facts(call, arrival, "chat", request.as_ref());
         match (refusal, request) {
             (None, Some(request)) => {
                 let intent = facts.request(&self.inner.world, arrival, &self.upstream, Some((&request, &judgement)));
@@ -293,20 +295,24 @@ impl Gateway {
     }
 
     async fn models(&self, arrival: &Arrival<'_>) -> Response<AnswerBody> {
-        let facts = self.facts(arrival, "list_models", None);
+        let facts = self.facts(self.new_call(), arrival, "list_models", None);
         let intent = facts.request(&self.inner.world, arrival, &self.upstream, None);
         self.forward(arrival, facts, intent, Bytes::new(), None).await
     }
 
-    fn facts(&self, arrival: &Arrival<'_>, operation: &'static str, request: Option<&ChatRequest<'_>>) -> CallFacts {
-        CallFacts::new(
-            &self.inner.world,
-            self.inner.source.clone(),
-            &self.inner.access.fingerprints,
-            arrival,
-            operation,
-            request,
-        )
+    fn new_call(&self) -> Uuid {
+        uuid_v7(now(&self.inner.world), &self.inner.world.entropy.bytes())
+    }
+
+    fn facts(
+        &self,
+        call: Uuid,
+        arrival: &Arrival<'_>,
+        operation: &'static str,
+        request: Option<&ChatRequest<'_>>,
+    ) -> CallFacts {
+        let fingerprints = &self.inner.access.fingerprints;
+        CallFacts::new(call, self.inner.source.clone(), fingerprints, arrival, operation, request)
     }
 
     /// Runs the call in a task of its own: the outcome is recorded even when the client goes away and this future with it.
@@ -348,7 +354,7 @@ impl Gateway {
     /// Records a refusal, then answers with it.
     async fn refuse(&self, arrival: &Arrival<'_>, refusal: &Refusal, body: &[u8]) -> Response<AnswerBody> {
         let operation = if arrival.path == MODELS_PATH { "list_models" } else { "chat" };
-        let facts = self.facts(arrival, operation, None);
+        let facts = self.facts(self.new_call(), arrival, operation, None);
         let body = kept(&self.inner.rules.now(), body);
         let draft = facts.denied(&self.inner.world, arrival, refusal, &body);
         self.answer_refused(refusal, facts.call, draft).await

@@ -1,13 +1,15 @@
 //! Whether a call may be made, and as what; whether its answer may be released, and as what.
 //!
-//! Guardrails look first, and what they mask is masked for everybody after them: for the policy, the model server and the record.
+//! Guardrails look first, and what they mask is masked for everybody after them: for judges, the policy, the model server and the record.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use guardrails::{Guardrails, Outcome, Verdict};
 use http::{HeaderMap, StatusCode};
+use judges::{Asked, Direction, Judges, Text};
 use policy::{Input, Obligation, Output, Point};
+use record::Timestamp;
 
 use crate::openai::completion::Completion;
 use crate::openai::guarded::{Guarded, guard_answer, guard_request};
@@ -34,21 +36,31 @@ pub(crate) struct Judged {
     pub(crate) question: Option<Input>,
 }
 
-/// Judges a request. `ask` puts the question to the policy, given what is left of the request and what the guardrails found.
-pub(crate) fn judge_request(
+/// What is told of a call to those who judge it elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Occasion<'a> {
+    /// The call's identifier.
+    pub(crate) call: &'a str,
+    /// The time.
+    pub(crate) now: Timestamp,
+}
+
+/// Judges a request. `ask` makes the question to whoever is asked, given what is left of the request and what the guardrails found.
+pub(crate) async fn judge_request(
     rules: &Rules,
     body: Bytes,
     headers: &HeaderMap,
+    occasion: Occasion<'_>,
     ask: impl FnOnce(&ChatRequest<'_>, Vec<policy::Finding>) -> Input,
 ) -> Judged {
     let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
-    if !rules.input().is_empty() && !judged.guard(rules.input(), guard_request) {
+    if !rules.input.guardrails.is_empty() && !judged.guard(&rules.input.guardrails, guard_request) {
         return judged;
     }
-    if rules.policy().is_none() {
+    if !rules.ask_questions() {
         return judged;
     }
-    let input = match ChatRequest::read(&judged.body) {
+    let mut input = match ChatRequest::read(&judged.body) {
         Ok(request) => ask(&request, findings(&judged.judgement.verdicts)),
         // What was masked must still be a request; if it is none, nobody may see what was made of it.
         Err(refusal) => {
@@ -56,43 +68,88 @@ pub(crate) fn judge_request(
             return judged;
         }
     };
-    judged.rule(rules, Point::Request, &input);
-    judged.carry_out(rules, headers, guard_request);
+    let verdicts = &mut judged.judgement.verdicts;
+    judged.refusal = consult(&rules.input.judges, Direction::Input, occasion, &mut input, verdicts).await;
+    if judged.refusal.is_none() {
+        judged.rule(rules, Point::Request, &input).await;
+        judged.carry_out(rules, headers, guard_request);
+    }
     judged.question = Some(input);
     judged
 }
 
 /// Judges a whole answer to a question that was let pass.
-pub(crate) fn judge_answer(rules: &Rules, body: Bytes, question: Option<&Input>) -> Judged {
+pub(crate) async fn judge_answer(
+    rules: &Rules,
+    body: Bytes,
+    question: Option<&Input>,
+    occasion: Occasion<'_>,
+) -> Judged {
     let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
-    if !rules.output.is_empty() && !judged.guard(&rules.output, guard_answer) {
+    if !rules.output.guardrails.is_empty() && !judged.guard(&rules.output.guardrails, guard_answer) {
         return judged;
     }
     if let Some(question) = question {
         let output = Completion::read(&judged.body).map_or_else(Output::default, |completion| completion.output());
-        let findings = findings(&judged.judgement.verdicts);
-        judged.rule(rules, Point::Response, &Input { output: Some(output), findings, ..question.clone() });
+        let (ruling, refusal) = judge_end(rules, question, output, &mut judged.judgement.verdicts, occasion).await;
+        (judged.judgement.ruling, judged.refusal) = (ruling, refusal);
         judged.carry_out(rules, &HeaderMap::new(), guard_answer);
     }
     judged
 }
 
-/// What a policy says of a stream that has come to its end, and why that must not be released.
-pub(crate) fn judge_end(
+/// What judges and a policy say of an answer that has come to its end, and why that must not be released.
+pub(crate) async fn judge_end(
     rules: &Rules,
     question: &Input,
     output: Output,
-    verdicts: &[Verdict],
+    verdicts: &mut Vec<Verdict>,
+    occasion: Occasion<'_>,
 ) -> (Option<Ruling>, Option<Refusal>) {
-    let ruling =
-        rules.rule(Point::Response, &Input { output: Some(output), findings: findings(verdicts), ..question.clone() });
+    let mut input = Input { output: Some(output), findings: findings(verdicts), ..question.clone() };
+    let refusal = consult(&rules.output.judges, Direction::Output, occasion, &mut input, verdicts).await;
+    if refusal.is_some() {
+        return (None, refusal);
+    }
+    let ruling = rules.rule(Point::Response, &input).await;
     let refusal = ruling.as_ref().and_then(|ruling| denial(Point::Response, ruling));
     (ruling, refusal)
 }
 
+/// Asks a judge and a webhook, whose verdicts are added to those that there are, for the policy too; tells why the text goes no further.
+async fn consult(
+    judges: &Judges,
+    direction: Direction,
+    occasion: Occasion<'_>,
+    input: &mut Input,
+    verdicts: &mut Vec<Verdict>,
+) -> Option<Refusal> {
+    if judges.is_empty() {
+        return None;
+    }
+    let said = input.messages.iter().map(|message| Text { role: &message.role, text: &message.text });
+    let answered = input.output.iter().map(|output| Text { role: "assistant", text: &output.text });
+    let texts: Vec<Text<'_>> = said.chain(answered).collect();
+    let asked = Asked {
+        direction,
+        call: occasion.call,
+        unix_seconds: u64::try_from(occasion.now.as_micros() / 1_000_000).unwrap_or_default(),
+        model: input.model.as_deref().unwrap_or_default(),
+        actor: Some(&input.actor.id).filter(|id| !id.is_empty()).map(String::as_str),
+        environment: input.environment.as_deref().unwrap_or_default(),
+        texts: &texts,
+    };
+    let given = judges.judge(&asked).await;
+    let is_withheld = given.iter().any(|verdict| verdict.action == Outcome::Block);
+    input.findings.extend(findings(&given));
+    let refusal = is_withheld.then(|| withheld(&given));
+    verdicts.extend(given);
+    refusal
+}
+
 /// What of a body that was refused before anybody judged it may stand in the record of that.
 pub(crate) fn kept<'b>(rules: &Rules, body: &'b [u8]) -> Cow<'b, [u8]> {
-    if rules.input().is_empty() {
+    if rules.input.guardrails.is_empty() {
         return Cow::Borrowed(body);
     }
     let text = String::from_utf8_lossy(body);
@@ -141,8 +198,8 @@ impl Judged {
         blocked.is_none()
     }
 
-    fn rule(&mut self, rules: &Rules, point: Point, input: &Input) {
-        self.judgement.ruling = rules.rule(point, input);
+    async fn rule(&mut self, rules: &Rules, point: Point, input: &Input) {
+        self.judgement.ruling = rules.rule(point, input).await;
         self.refusal = self.judgement.ruling.as_ref().and_then(|ruling| denial(point, ruling));
     }
 

@@ -13,7 +13,8 @@
 //! | `call` | the life of a call, top to bottom |
 //! | `cut_short` | what cuts a call short |
 //! | `answer` | what the client gets: a whole body, or one that is relayed |
-//! | `rules` | guardrails and policy in force |
+//! | `rules` | guardrails, judges and policy in force |
+//! | `relay` | a stream on its way, as far as guardrails and judges let it |
 //! | `judging` | whether a call may be made, and its answer released |
 //! | `question` | what a policy is asked |
 //! | `upstream` | the model server |
@@ -31,6 +32,7 @@ mod interrupted;
 mod judging;
 mod openai;
 mod question;
+mod relay;
 mod rules;
 mod spool;
 mod upstream;
@@ -39,5 +41,5 @@ pub use answer::{AnswerBody, Cut, End, Piece};
 pub use gateway::{AccessControl, Gateway, GatewayError, Limits, RecordWhen, Settings};
 pub use openai::refusal::Refusal;
 pub use question::Question;
-pub use rules::{Rules, RulesInForce};
+pub use rules::{Checks, Decider, Rules, RulesInForce};
 pub use upstream::{Upstream, UpstreamError};

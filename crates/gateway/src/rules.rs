@@ -12,7 +12,8 @@ use access::Identity;
 use guardrails::{
     Action, Guardrails, PatternRule, PatternSettings, PersonalDataSettings, SecretSettings, Side, Verdict,
 };
-use policy::{Administration, Decision, Input, Obligation, Point, Policy, Time};
+use judges::Judges;
+use policy::{Administration, Decision, Delegate, Delegated, Input, Obligation, Point, Policy, Time};
 use record::Timestamp;
 
 use crate::question;
@@ -21,15 +22,33 @@ use crate::question;
 const PATTERNS_MAX: usize = 256;
 
 /// Rules as they are set up.
+#[derive(Default)]
 pub struct Rules {
     /// Whether a call may be made, and its answer released; none: everything may.
-    policy: Option<Policy>,
+    decider: Option<Decider>,
     /// Whether a policy that fails lets a call pass. Otherwise that is a denial.
     is_open: bool,
-    input: Guardrails,
-    pub(crate) output: Guardrails,
+    pub(crate) input: Checks,
+    pub(crate) output: Checks,
     /// Masks what a policy wants masked: by the name of a check, or by a pattern.
     masks: Mutex<HashMap<Obligation, Arc<Guardrails>>>,
+}
+
+/// Who decides.
+pub enum Decider {
+    /// Rules of ours.
+    Policy(Box<Policy>),
+    /// An OPA that runs elsewhere.
+    Opa(Delegate),
+}
+
+/// What looks at the texts of one side of the model.
+#[derive(Default)]
+pub struct Checks {
+    /// Those that answer at once.
+    pub guardrails: Guardrails,
+    /// Those that are asked elsewhere.
+    pub judges: Judges,
 }
 
 /// The rules in force, which can be replaced while calls are under way.
@@ -40,44 +59,42 @@ pub struct RulesInForce(Arc<RwLock<Arc<Rules>>>);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ruling {
     pub(crate) decision: Decision,
-    /// Of the policy: its digest and its revision.
+    /// Of the policy: its digest, which nobody knows of an OPA's, and its revision.
     pub(crate) digest: String,
     pub(crate) revision: String,
+    /// Under what an OPA logs it.
+    pub(crate) decision_id: String,
     pub(crate) duration_us: f64,
     /// Whether it would have been a denial, had its failure not been let pass.
     pub(crate) is_let_pass: bool,
 }
 
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            policy: None,
-            is_open: false,
-            input: Guardrails::with_checks(Vec::new()),
-            output: Guardrails::with_checks(Vec::new()),
-            masks: Mutex::default(),
-        }
-    }
-}
-
 impl Rules {
     /// Puts rules together.
     #[must_use]
-    pub fn new(policy: Option<Policy>, is_open: bool, input: Guardrails, output: Guardrails) -> Self {
-        Self { policy, is_open, input, output, masks: Mutex::default() }
+    pub fn new(decider: Option<Decider>, is_open: bool, input: Checks, output: Checks) -> Self {
+        Self { decider, is_open, input, output, masks: Mutex::default() }
     }
 
-    /// The policy.
+    /// The policy, where it is ours.
     #[must_use]
     pub const fn policy(&self) -> Option<&Policy> {
-        self.policy.as_ref()
+        match &self.decider {
+            Some(Decider::Policy(policy)) => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody is asked who wants to know what a call is about.
+    pub(crate) const fn ask_questions(&self) -> bool {
+        self.decider.is_some() || !self.input.judges.is_empty() || !self.output.judges.is_empty()
     }
 
     /// Asks the policy whether somebody may change something; `Ok` where it has no rules for that, since then roles alone decide.
     ///
     /// # Errors
     /// Its reasons.
-    pub fn administer(
+    pub async fn administer(
         &self,
         identity: &Identity,
         ip: IpAddr,
@@ -87,7 +104,7 @@ impl Rules {
         let time = Time { rfc3339: now.to_string(), unix_ns: now.as_micros().saturating_mul(1_000) };
         let actor = question::actor(identity, ip);
         let input = Input { actor, time, admin: Some(administration), ..Input::default() };
-        match self.rule(Point::Admin, &input) {
+        match self.rule(Point::Admin, &input).await {
             Some(ruling) if !ruling.decision.allow => Err(ruling.decision.reasons),
             _ => Ok(()),
         }
@@ -98,10 +115,10 @@ impl Rules {
     /// # Errors
     /// Why it may not be kept.
     pub fn keep<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, String> {
-        if self.input.is_empty() {
+        if self.input.guardrails.is_empty() {
             return Ok(Cow::Borrowed(text));
         }
-        let examination = self.input.examine(text);
+        let examination = self.input.guardrails.examine(text);
         let blocked = examination.verdicts.iter().find(|verdict| verdict.action == guardrails::Outcome::Block);
         match blocked {
             Some(verdict) => Err(format!("withheld by a guardrail: {}", verdict.explanation)),
@@ -109,24 +126,28 @@ impl Rules {
         }
     }
 
-    pub(crate) const fn input(&self) -> &Guardrails {
-        &self.input
-    }
-
     /// Asks the policy; nothing where there is none, or none for answers.
-    pub(crate) fn rule(&self, point: Point, input: &Input) -> Option<Ruling> {
-        let policy = self.policy.as_ref()?;
-        // Every call is a question. That an answer is one too, the policy says by having rules for it.
-        if point != Point::Request && !policy.answers(point) {
-            return None;
-        }
+    pub(crate) async fn rule(&self, point: Point, input: &Input) -> Option<Ruling> {
         let began = Instant::now();
-        let mut decision = policy.decide(point, input);
-        let duration_us = f64::from(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX)) / 1_000.0;
-        let is_let_pass = decision.error.is_some() && self.is_open;
-        decision.allow |= is_let_pass;
-        let (digest, revision) = (policy.digest().to_owned(), policy.revision().to_owned());
-        Some(Ruling { decision, digest, revision, duration_us, is_let_pass })
+        let mut ruling = match self.decider.as_ref()? {
+            // Every call is a question. That an answer is one too, the policy says by having rules for it.
+            Decider::Policy(policy) if point != Point::Request && !policy.answers(point) => return None,
+            Decider::Policy(policy) => Ruling {
+                decision: policy.decide(point, input),
+                digest: policy.digest().to_owned(),
+                revision: policy.revision().to_owned(),
+                ..Ruling::default()
+            },
+            Decider::Opa(opa) if !opa.answers(point) => return None,
+            Decider::Opa(opa) => {
+                let Delegated { decision, revision, decision_id } = opa.decide(point, input).await;
+                Ruling { decision, revision, decision_id, ..Ruling::default() }
+            }
+        };
+        ruling.duration_us = f64::from(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX)) / 1_000.0;
+        ruling.is_let_pass = ruling.decision.error.is_some() && self.is_open;
+        ruling.decision.allow |= ruling.is_let_pass;
+        Some(ruling)
     }
 
     /// What masks as an obligation says.
