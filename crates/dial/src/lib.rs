@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, IF_NONE_MATCH};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Body;
@@ -59,6 +59,8 @@ where
 #[derive(Clone)]
 pub struct Peer {
     base: String,
+    /// What it wants to see with every request.
+    bearer: Option<HeaderValue>,
     client: Client<Connector, Full<Bytes>>,
 }
 
@@ -91,21 +93,24 @@ pub enum PeerError {
         why: String,
     },
     /// The answer takes too long.
-    #[error("{base} did not answer within {seconds} s")]
+    #[error("{base} did not answer within {within:?}")]
     Slow {
         /// Who was asked.
         base: String,
         /// How long it had.
-        seconds: u64,
+        within: Duration,
     },
-    /// There is more of the answer than was asked for.
+    /// The answer is too large.
     #[error("{base} answered with more than {bytes_max} bytes")]
-    Long {
+    TooLarge {
         /// Who was asked.
         base: String,
-        /// How much it could have been.
+        /// How large an answer may be.
         bytes_max: usize,
     },
+    /// The token cannot be sent.
+    #[error("the token is empty or has characters that a header cannot carry")]
+    Token,
 }
 
 impl Peer {
@@ -119,7 +124,19 @@ impl Peer {
         let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https")).ok_or_else(wrong)?;
         parts.authority.filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
         let connector = connector(scheme.as_str() == "https")?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), client: client(connector) })
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), bearer: None, client: client(connector) })
+    }
+
+    /// The same peer, which is shown a token with every request (RFC 6750, section 2.1).
+    ///
+    /// # Errors
+    /// When the token cannot stand in a header.
+    pub fn bearing(mut self, token: &str) -> Result<Self, PeerError> {
+        let sendable = HeaderValue::try_from(format!("Bearer {token}")).ok().filter(|_| !token.trim().is_empty());
+        let mut bearer = sendable.ok_or(PeerError::Token)?;
+        bearer.set_sensitive(true);
+        self.bearer = Some(bearer);
+        Ok(self)
     }
 
     /// The peer at an address, and the path and query of it.
@@ -203,19 +220,20 @@ impl Peer {
         within: Duration,
     ) -> Result<PeerAnswer, PeerError> {
         let unreachable = |why: String| PeerError::Unreachable { base: self.base.clone(), why };
-        let request = request.map_err(|error| unreachable(error.to_string()))?;
+        let mut request = request.map_err(|error| unreachable(error.to_string()))?;
+        request.headers_mut().extend(self.bearer.clone().map(|bearer| (AUTHORIZATION, bearer)));
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, bytes_max).collect().await.map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    return PeerError::Long { base: self.base.clone(), bytes_max };
+                match error.is::<LengthLimitError>() {
+                    true => PeerError::TooLarge { base: self.base.clone(), bytes_max },
+                    false => unreachable(error.to_string()),
                 }
-                unreachable(error.to_string())
             })?;
             Ok(PeerAnswer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
-        let slow = || PeerError::Slow { base: self.base.clone(), seconds: within.as_secs() };
+        let slow = || PeerError::Slow { base: self.base.clone(), within };
         tokio::time::timeout(within, exchange).await.map_err(|_| slow())?
     }
 }

@@ -37,7 +37,7 @@ impl Failure {
     pub(crate) fn of_peer(error: PeerError, timeout_ms: u64) -> Self {
         match error {
             PeerError::Slow { .. } => Self::Slow(timeout_ms),
-            PeerError::Long { bytes_max, .. } => Self::Long(bytes_max),
+            PeerError::TooLarge { bytes_max, .. } => Self::Long(bytes_max),
             PeerError::Unreachable { why, .. } => Self::Unreachable(why),
             PeerError::Address(_) | PeerError::Roots(_) => Self::Question,
         }

@@ -94,21 +94,35 @@ impl Decision {
         Self { reasons: vec![reason], ..Self::default() }
     }
 
-    /// Reads pairs of rule name and value; whatever is not as documented makes the decision a failed one.
+    /// Reads the set of pairs of rule and value that our own rules ask for; whatever is not as documented makes the decision
+    /// a failed one.
     pub(crate) fn read(point: Point, asked: &Value) -> Self {
-        Self::try_read(point, asked).unwrap_or_else(Self::failed)
+        let Ok(pairs) = asked.as_set() else { return Self::failed("the policy gave no answer".to_owned()) };
+        let rules = pairs.iter_sorted().filter_map(|pair| match &pair[0] {
+            Value::String(name) => Some((name.as_ref(), &pair[1])),
+            _ => None,
+        });
+        Self::try_read(point, rules).unwrap_or_else(Self::failed)
     }
 
-    fn try_read(point: Point, asked: &Value) -> Result<Self, String> {
-        let pairs = asked.as_set().map_err(|_| "the policy gave no answer".to_owned())?;
+    /// Reads a point's whole package as JSON, in which sets are arrays, as [`Decision::read`] does. Rules that are not asked
+    /// are passed over.
+    pub(crate) fn read_package(point: Point, package: serde_json::Value) -> Self {
+        let serde_json::Value::Object(mut package) = package else {
+            return Self::failed(format!("{} is not an object", point.package()));
+        };
+        let rules = RULES.into_iter().filter_map(|name| Some((name, Value::from(package.remove(name)?))));
+        let rules: Vec<(&str, Value)> = rules.collect();
+        Self::try_read(point, rules.iter().map(|(name, value)| (*name, value))).unwrap_or_else(Self::failed)
+    }
+
+    /// The one reading of the documented rules, by name.
+    fn try_read<'a>(point: Point, rules: impl Iterator<Item = (&'a str, &'a Value)>) -> Result<Self, String> {
         let mut decision = Self::default();
         let (mut allowed, mut denials) = (false, Vec::new());
-        for pair in pairs.iter_sorted() {
-            let name = &pair[0];
-            let value = &pair[1];
-            let Value::String(name) = name else { continue };
+        for (name, value) in rules {
             let path = format!("{}.{name}", point.package());
-            let holds = match name.as_ref() {
+            let holds = match name {
                 "allow" => {
                     allowed = *value.as_bool().map_err(|_| format!("{path} is not a boolean"))?;
                     allowed

@@ -19,7 +19,7 @@ use crate::machine::{Failed, Machine};
 use crate::point::Point;
 use crate::signature::{self, SignatureError, VerificationKey};
 
-pub(crate) use message::sentence;
+pub(crate) use message::{SENTENCE_BYTES_MAX, sentence, shortened};
 
 /// Rules of ours that ask the documented rules of each point, so that one evaluation answers all of them.
 const ASKING: &str = "__testimony__";

@@ -2,8 +2,8 @@
 //!
 //! A [`Policy`] is a folder or an OPA bundle of Rego modules, checked and compiled once. [`Policy::decide`] asks it about one
 //! request, one response or one act of an administrator and answers with a [`Decision`]: allowed or not, why, and what must be
-//! done. Nothing here reads a file, a clock or the network: bytes and times come in as arguments, so that a recorded input
-//! gives the same decision years later.
+//! done. Nothing of that reads a file, a clock or the network: bytes and times come in as arguments, so that a recorded input
+//! gives the same decision years later. A [`Delegate`] asks an OPA elsewhere instead.
 //!
 //! ```text
 //! files or bundle ── check ──▶ Policy ── decide(point, input) ──▶ Decision { allow, reasons, obligations, rules, error }
@@ -28,6 +28,7 @@
 //! | `engine` | [`Policy`]: loading and deciding |
 //! | `testing` | [`TestReport`]: `test_` rules and coverage |
 //! | `difference` | [`Difference`]: what a new policy changes, before it is loaded |
+//! | `delegate` | [`Delegate`]: the same questions put to an OPA that runs elsewhere |
 //! | `replay` | [`Replay`]: a candidate policy over recorded decisions |
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@
 mod bundle;
 mod check;
 mod decision;
+mod delegate;
 mod difference;
 mod engine;
 mod files;
@@ -49,6 +51,7 @@ mod signature;
 mod testing;
 
 pub use decision::{Decision, Obligation};
+pub use delegate::{Delegate, DelegateError, Delegated};
 pub use difference::Difference;
 pub use engine::{LoadError, Policy};
 pub use input::{Actor, Administration, Finding, Input, Message, Output, Time};

@@ -50,4 +50,16 @@ proptest! {
         prop_assert!(decision.allow || !decision.reasons.is_empty());
         prop_assert!(decision.error.is_none() || decision.obligations.is_empty());
     }
+
+    #[test]
+    fn a_whole_package_as_json_is_read_as_its_rules_are(
+        allow in json(), deny in json(), obligations in json(), reasons in json(), present in 0_u8..16,
+    ) {
+        let pairs = [("allow", allow), ("deny", deny), ("obligations", obligations), ("reasons", reasons)];
+        let pairs: Vec<_> = pairs.into_iter().enumerate().filter(|(at, _)| present >> at & 1 == 1).map(|(_, pair)| pair).collect();
+        let helper = ("helper".to_owned(), serde_json::json!([1]));
+        let package = pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).chain([helper]).collect();
+        let decision = Decision::read_package(Point::Response, serde_json::Value::Object(package));
+        prop_assert_eq!(decision, Decision::read(Point::Response, &asked(&pairs)));
+    }
 }

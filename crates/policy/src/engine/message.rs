@@ -10,20 +10,24 @@ pub(crate) struct Message {
 }
 
 /// The longest sentence, in bytes: a message may quote a value.
-const SENTENCE_BYTES_MAX: usize = 500;
+pub(crate) const SENTENCE_BYTES_MAX: usize = 500;
 
 /// Takes the place from the first `--> file:line:column` and the sentence from after the last `error: `.
 pub(crate) fn sentence(error: &anyhow::Error) -> Message {
     let text = error.to_string();
     let place = text.lines().find_map(|line| line.strip_prefix("--> ")).and_then(|place| place.rsplit_once(':'));
     let what = text.rsplit("error: ").next().unwrap_or(&text);
-    let mut what: String = what.split_whitespace().collect::<Vec<_>>().join(" ");
-    if what.len() > SENTENCE_BYTES_MAX {
-        let end = (0..=SENTENCE_BYTES_MAX).rev().find(|end| what.is_char_boundary(*end)).unwrap_or(0);
-        what.truncate(end);
-        what.push('…');
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    Message { place: place.map(|(place, _)| place.to_owned()), what: shortened(what, SENTENCE_BYTES_MAX) }
+}
+
+/// A text of at most so many bytes, and a mark when something was cut off.
+pub(crate) fn shortened(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('…');
     }
-    Message { place: place.map(|(place, _)| place.to_owned()), what }
+    text
 }
 
 impl fmt::Display for Message {
