@@ -82,7 +82,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Arc<Identity>, Refused> {
         let found = self.who(headers, peer, certificate, now);
-        self.counted(found, headers, peer, now)
+        self.counted(found, (headers, certificate), peer, now)
     }
 
     /// The same for a call to a model: a credential that is none of ours is the model server's, and does not keep out whoever is let
@@ -97,14 +97,15 @@ impl Authenticator {
         certificate: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<Arc<Identity>, Refused> {
+        let is_certified = self.certificates.is_some() && certificate.is_some();
         let is_foreign = |reason: &Reason| matches!(reason, Reason::Unrecognised | Reason::Scheme);
         let found = match self.who(headers, peer, certificate, now) {
-            Err(reason) if is_foreign(&reason) && self.anonymous.is_some() => {
+            Err(reason) if is_foreign(&reason) && (self.anonymous.is_some() || is_certified) => {
                 self.without_credential(headers, peer, certificate, now)
             }
             found => found,
         };
-        self.counted(found, headers, peer, now)
+        self.counted(found, (headers, certificate), peer, now)
     }
 
     fn who(
@@ -123,7 +124,7 @@ impl Authenticator {
     fn counted(
         &self,
         found: Result<Arc<Identity>, Reason>,
-        headers: &HeaderMap,
+        (headers, certificate): (&HeaderMap, Option<&[u8]>),
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Arc<Identity>, Refused> {
@@ -132,7 +133,10 @@ impl Authenticator {
             let counts = !matches!(reason, Reason::Throttled { .. });
             let counted = if counts { self.throttle.failed(peer, now) } else { Ok(()) };
             let reason = counted.map_or_else(|retry_after_s| Reason::Throttled { retry_after_s }, |()| reason);
-            Refused { reason, fingerprint: fingerprint(headers, &self.fingerprints) }
+            let of_header = fingerprint(headers, &self.fingerprints);
+            let fingerprint =
+                of_header.or_else(|| certificate.map(|certificate| self.fingerprints.fingerprint(certificate)));
+            Refused { reason, fingerprint }
         })
     }
 

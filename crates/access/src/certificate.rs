@@ -18,6 +18,8 @@ const CERTIFICATE_BYTES_MAX: usize = 64 << 10;
 /// The most names of one kind that are kept, and the longest.
 const NAMES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 512;
+/// The most names that a refusal tells.
+const NAMES_TOLD_MAX: usize = 4;
 
 /// `id-at-commonName` (RFC 5280, appendix A.1).
 const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
@@ -70,14 +72,14 @@ pub struct CertificateMapping {
 }
 
 /// Why a certificate was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// Not a certificate, or with names in a form that nobody uses.
     #[error("the client certificate cannot be read: {0}")]
     Malformed(&'static str),
-    /// Nobody is configured to have such a name.
-    #[error("no rule is for a name of the client certificate")]
-    NoRule,
+    /// Nobody is configured to have such a name; these are its first ones.
+    #[error("no rule is for a name of the client certificate: {}", if .0.is_empty() { "it has none" } else { .0 })]
+    NoRule(String),
     /// It ended while the connection was open.
     #[error("the client certificate has expired")]
     Expired,
@@ -98,7 +100,7 @@ impl CertificateMapping {
         };
         let first =
             self.rules.iter().find_map(|rule| names.iter().find(|name| fits(rule, name)).map(|name| (rule, name)));
-        let (first, name) = first.ok_or(CertificateError::NoRule)?;
+        let (first, name) = first.ok_or_else(|| CertificateError::NoRule(told(&names)))?;
         let fitting = self.rules.iter().filter(|rule| fits(rule, name));
         Ok(Identity {
             kind: first.actor,
@@ -124,6 +126,11 @@ impl CertificateNames {
         }
         read(certificate).ok_or(CertificateError::Malformed("it is not a certificate in DER"))
     }
+}
+
+fn told(names: &[(NameKind, String)]) -> String {
+    let first: Vec<&str> = names.iter().take(NAMES_TOLD_MAX).map(|(_, name)| name.as_str()).collect();
+    first.join(", ")
 }
 
 fn read(certificate: &[u8]) -> Option<CertificateNames> {

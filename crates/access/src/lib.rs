@@ -25,6 +25,7 @@
 //! | `keys` | [`KeyStore`]: API keys |
 //! | `token` | [`TokenVerifier`]: JSON web tokens |
 //! | `certificate` | [`CertificateMapping`]: names in client certificates |
+//! | `peer` | [`Peer`]: the other end of a connection |
 //! | `throttle` | [`Throttle`]: failures cost time |
 //! | `sessions` | [`Sessions`]: one-time links and cookies of the console |
 //! | `authenticator` | [`Authenticator`]: all of the above for one request |
@@ -43,6 +44,7 @@ mod digest;
 mod glob;
 mod identity;
 mod keys;
+mod peer;
 mod recent;
 mod records;
 mod refusal;
@@ -59,6 +61,7 @@ pub use certificate::{CertificateError, CertificateMapping, CertificateNames, Ce
 pub use glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use identity::{ActorKind, Grant, Identity, Method, Target, authorize};
 pub use keys::{ApiKey, KEYS_MAX, KeyError, KeyRefusal, KeyStore, NewKey};
+pub use peer::Peer;
 pub use records::{Attempt, AuthRecords};
 pub use refusal::{Reason, Refused};
 pub use role::{Action, Role, UnknownRole, allows};

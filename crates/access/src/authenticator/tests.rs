@@ -143,7 +143,9 @@ fn a_certificate_counts_when_nothing_else_is_presented() {
     assert_eq!(call(&[("api-key", "x")], CERTIFICATE), Err(Reason::Unrecognised));
     // Nor is a certificate that is nobody's as if there were none.
     let nobody = include_bytes!("../../testdata/nobody.der");
-    assert_eq!(call(&[], nobody), Err(Reason::Certificate(CertificateError::NoRule)));
+    assert_eq!(call(&[], nobody), Err(Reason::Certificate(CertificateError::NoRule(String::new()))));
+    let refused = setup.authenticator.authenticate(&headers(&[]), HERE.parse().unwrap(), Some(nobody), now());
+    assert_eq!(refused.unwrap_err().fingerprint, Some(FingerprintKey::new([1; 32]).fingerprint(nobody)));
 }
 
 #[test]
@@ -183,6 +185,22 @@ fn failures_are_slowed_down_and_good_keys_are_not() {
         assert_eq!(setup.call(&[], "192.0.2.8"), Err(Reason::NoCredential));
     }
     assert_eq!(setup.call(&[], "192.0.2.8"), throttled);
+}
+
+#[test]
+fn a_foreign_credential_keeps_no_certificate_from_a_model() {
+    let mut setup = setup();
+    setup.authenticator.anonymous = None;
+    let call = |pairs: &[(&'static str, &str)], certificate| {
+        let found =
+            setup.authenticator.authenticate_call(&headers(pairs), ELSEWHERE.parse().unwrap(), certificate, now());
+        found.map(|identity| identity.method).map_err(|refused| refused.reason)
+    };
+    let foreign = [("authorization", "Bearer sk-no-key")];
+    assert_eq!(call(&foreign, Some(CERTIFICATE)), Ok(Method::Mtls));
+    assert_eq!(call(&foreign, None), Err(Reason::Unrecognised));
+    assert_eq!(call(&[("api-key", "tsm_nonsense")], Some(CERTIFICATE)), Err(Reason::Key(KeyRefusal::Malformed)));
+    assert_eq!(call(&[("api-key", setup.key.expose())], Some(CERTIFICATE)), Ok(Method::ApiKey));
 }
 
 #[test]

@@ -53,12 +53,16 @@ fn the_first_rule_names_the_holder_and_all_that_fit_the_name_grant() {
 #[test]
 fn a_name_counts_only_where_the_rule_says_it_stands() {
     let rules = vec![rule(NameKind::Dns, "support-bot", Role::Admin, "*")];
-    assert_eq!(identity(COMMON_NAME_ONLY, rules), Err(CertificateError::NoRule));
+    assert_eq!(identity(COMMON_NAME_ONLY, rules), Err(CertificateError::NoRule("support-bot".into())));
     assert_eq!(
         identity(NOBODY, vec![rule(NameKind::CommonName, "*", Role::Reader, "*")]),
-        Err(CertificateError::NoRule)
+        Err(CertificateError::NoRule(String::new()))
     );
-    assert_eq!(identity(ALTERNATIVES, vec![]), Err(CertificateError::NoRule));
+    let told = identity(ALTERNATIVES, vec![]).unwrap_err().to_string();
+    assert!(
+        told.ends_with(": spiffe://example/ns/prod/sa/support-bot, bot.example, bot@example.org, ignored"),
+        "{told}"
+    );
 }
 
 #[test]
