@@ -15,6 +15,9 @@ use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder}
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,16 +37,80 @@ pub struct RootsError(#[from] std::io::Error);
 /// # Errors
 /// When they cannot be read.
 pub fn connector(is_https: bool) -> Result<Connector, RootsError> {
+    let tls = ClientConfig::builder();
+    let tls = match is_https {
+        true => tls.with_native_roots()?.with_no_client_auth(),
+        false => tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth(),
+    };
+    Ok(connector_by(tls))
+}
+
+fn connector_by(tls: ClientConfig) -> Connector {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let tls = rustls::ClientConfig::builder();
-    let tls = match is_https {
-        true => tls.with_native_roots()?.with_no_client_auth(),
-        false => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+    HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http)
+}
+
+/// What a server by HTTPS is held against, and what it is shown; each as it stands in files in PEM (RFC 7468).
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// The authorities that are trusted; none: those of this machine.
+    pub authorities: Option<Vec<u8>>,
+    /// A certificate, with those that lead to its authority, and its private key.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Why credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// No certificates of this machine.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// No authorities.
+    #[error("the file of authorities holds no certificate in PEM")]
+    Authorities(#[source] pem::Error),
+    /// A certificate that can be no authority's.
+    #[error("one of the authorities cannot be used: {0}")]
+    Authority(rustls::Error),
+    /// No certificate.
+    #[error("the client's certificate is no certificate in PEM")]
+    Certificate(#[source] pem::Error),
+    /// No key.
+    #[error("the client's key is no private key in PEM")]
+    Key(#[source] pem::Error),
+    /// They do not belong together, or are of a kind that is not known.
+    #[error("the client's certificate and key cannot be used: {0}")]
+    Unusable(rustls::Error),
+}
+
+/// What opens connections with credentials of their own.
+///
+/// # Errors
+/// When they cannot be used.
+pub fn connector_with(credentials: &Credentials) -> Result<Connector, CredentialsError> {
+    let tls = ClientConfig::builder();
+    let tls = match &credentials.authorities {
+        None => tls.with_native_roots().map_err(RootsError)?,
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(pem).map_err(CredentialsError::Authorities)? {
+                roots.add(authority).map_err(CredentialsError::Authority)?;
+            }
+            tls.with_root_certificates(roots)
+        }
     };
-    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http))
+    let Some((certificate, key)) = &credentials.client else { return Ok(connector_by(tls.with_no_client_auth())) };
+    let chain = certificates(certificate).map_err(CredentialsError::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(CredentialsError::Key)?;
+    Ok(connector_by(tls.with_client_auth_cert(chain, key).map_err(CredentialsError::Unusable)?))
+}
+
+/// All certificates in a file, of which there must be one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) }
 }
 
 /// Keeps connections for requests to come.
@@ -257,4 +324,35 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CA: &[u8] = include_bytes!("../../server/testdata/ca.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("../../server/testdata/client.pem");
+    const KEY: &[u8] = include_bytes!("../../server/testdata/client.key");
+    const OTHER_KEY: &[u8] = include_bytes!("../../server/testdata/server.key");
+
+    fn with(authorities: &[u8], client: Option<(&[u8], &[u8])>) -> Result<Connector, CredentialsError> {
+        let client = client.map(|(certificate, key)| (certificate.to_vec(), key.to_vec()));
+        connector_with(&Credentials { authorities: Some(authorities.to_vec()), client })
+    }
+
+    #[test]
+    fn credentials_are_read_from_pem() {
+        assert!(with(CA, None).is_ok());
+        assert!(with(CA, Some((CERTIFICATE, KEY))).is_ok());
+    }
+
+    #[test]
+    fn credentials_that_do_not_fit_are_told_apart() {
+        assert!(matches!(with(KEY, None), Err(CredentialsError::Authorities(_))));
+        let empty = b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        assert!(matches!(with(empty, None), Err(CredentialsError::Authority(_))));
+        assert!(matches!(with(CA, Some((KEY, KEY))), Err(CredentialsError::Certificate(_))));
+        assert!(matches!(with(CA, Some((CERTIFICATE, CERTIFICATE))), Err(CredentialsError::Key(_))));
+        assert!(matches!(with(CA, Some((CERTIFICATE, OTHER_KEY))), Err(CredentialsError::Unusable(_))));
+    }
 }
