@@ -1,12 +1,11 @@
 //! From an HTTP request to a call, or to a refusal.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Action, Attempt, AuthRecords, Authenticator, Facts, Identity, Method as Shown, Target, authorize};
+use access::{Action, Attempt, AuthRecords, Authenticator, Facts, Identity, Method as Shown, Peer, Target, authorize};
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -184,17 +183,18 @@ impl Gateway {
     }
 
     /// Answers a request.
-    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<AnswerBody>
+    pub async fn handle<B>(&self, request: Request<B>, peer: &Peer) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let (method, headers, peer) = (&parts.method, &parts.headers, peer.ip());
+        let (method, headers, certificate) = (&parts.method, &parts.headers, peer.certificate.as_deref());
+        let peer = peer.address.ip();
         let action = if path == MODELS_PATH { Action::ListModels } else { Action::CallModel };
         let attempt = Attempt { method: method.as_str(), path: &path, peer };
-        let identity = match self.admit(action, headers, &attempt).await {
+        let identity = match self.admit(action, headers, certificate, &attempt).await {
             Ok(identity) => identity,
             Err(refused) => return refused,
         };
@@ -216,11 +216,12 @@ impl Gateway {
         &self,
         action: Action,
         headers: &HeaderMap,
+        certificate: Option<&[u8]>,
         attempt: &Attempt<'_>,
     ) -> Result<Arc<Identity>, Response<AnswerBody>> {
         let inner = &self.inner;
         let now = now(&inner.world);
-        let found = inner.access.authenticator.authenticate_call(headers, attempt.peer, None, now);
+        let found = inner.access.authenticator.authenticate_call(headers, attempt.peer, certificate, now);
         let (known, refused_as) = match found {
             Ok(identity) => match authorize(&identity, action, Target::Filtered, now) {
                 Ok(()) => return Ok(identity),
@@ -432,7 +433,7 @@ pub(crate) fn refused(refusal: &Refusal, call: Option<Uuid>) -> Response<AnswerB
 /// The headers that go on. A credential of ours has done its work here and is nobody else's business.
 fn forwarded(arrival: &Arrival<'_>) -> HeaderMap {
     let mut headers = arrival.headers.clone();
-    if arrival.identity.method != Shown::Anonymous {
+    if !matches!(arrival.identity.method, Shown::Anonymous | Shown::Mtls) {
         for name in CREDENTIAL_HEADERS {
             headers.remove(name);
         }

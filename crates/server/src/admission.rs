@@ -1,10 +1,11 @@
 //! Who may pass which route. What the table of routes does not say is refused.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::{
-    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Reason, Refused, Target, authorize, fingerprint,
+    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Peer, Reason, Refused, Target, authorize,
+    fingerprint,
 };
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -51,10 +52,6 @@ pub struct Admission {
     pub world: World,
 }
 
-/// The address a request came from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
 /// Who passed.
 #[derive(Clone)]
 pub(crate) struct Caller {
@@ -92,7 +89,7 @@ pub(crate) async fn admit(
         let detail = "nobody has said who may use this route";
         Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
     })?;
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let peer = request.extensions().get::<Peer>();
     if let Some(caller) =
         admission.pass(access, request.headers(), peer, request.method(), request.uri().path()).await?
     {
@@ -112,7 +109,7 @@ impl Admission {
         &self,
         access: Access,
         headers: &HeaderMap,
-        peer: Option<IpAddr>,
+        peer: Option<&Peer>,
         method: &Method,
         path: &str,
     ) -> Result<Option<Caller>, Response> {
@@ -123,11 +120,12 @@ impl Admission {
         };
         let now = Timestamp::from_micros(self.world.clock.now_micros());
         // Only a request that did not come over a connection has none, and that one is from nowhere near.
-        let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let (known, refused) = match self.authenticator.authenticate(headers, peer, None, now) {
+        let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip());
+        let certificate = peer.and_then(|peer| peer.certificate.as_deref());
+        let (known, refused) = match self.authenticator.authenticate(headers, address, certificate, now) {
             Ok(identity) => match authorize(&identity, action, target, now) {
                 Ok(()) => {
-                    let (view, ip) = (View::of(&identity), Some(peer));
+                    let (view, ip) = (View::of(&identity), Some(address));
                     let fingerprint = fingerprint(headers, &self.fingerprints);
                     return Ok(Some(Caller { identity: Some(identity), ip, fingerprint, view }));
                 }
@@ -135,7 +133,7 @@ impl Admission {
             },
             Err(refused) => (None, refused),
         };
-        let attempt = Attempt { method: method.as_str(), path, peer };
+        let attempt = Attempt { method: method.as_str(), path, peer: address };
         Err(self.refuse(&refused, known.as_deref(), &attempt).await)
     }
 

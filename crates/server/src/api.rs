@@ -1,10 +1,9 @@
 //! The routes of the main listener.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::Action;
+use access::{Action, Peer};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
@@ -23,7 +22,7 @@ use tlog::VerifierKey;
 use tower::ServiceExt as _;
 use witness::Cosigner;
 
-use crate::admission::{Access, Admission, Caller, Peer, admit};
+use crate::admission::{Access, Admission, Caller, admit};
 use crate::evidence::evidence_for;
 use crate::intake::{self, Intake};
 use crate::keys;
@@ -185,8 +184,8 @@ pub struct ApiSurface(pub Router);
 impl Surface for ApiSurface {
     type Body = Body;
 
-    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response {
-        request.extensions_mut().insert(Peer(peer));
+    async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response {
+        request.extensions_mut().insert(peer);
         self.0.clone().oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {})
     }
 

@@ -7,6 +7,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `listen` | the accept loop: connections, time-outs, graceful stop |
+//! | `tls` | TLS on a listener, and the client's certificate |
 //! | `lanes` | threads that each run their connections alone |
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
@@ -32,6 +33,7 @@ mod log_files;
 mod problem;
 mod reading;
 mod tail;
+mod tls;
 mod witness_routes;
 
 pub use admission::{Access, Admission};
@@ -42,3 +44,4 @@ pub use keys::shown_key;
 pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use problem::Problem;
+pub use tls::{Tls, TlsError, TlsFiles};

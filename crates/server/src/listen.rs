@@ -5,28 +5,30 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use access::Peer;
 use bytes::Bytes;
 use gateway::{AnswerBody, Gateway, Refusal};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::hosts::AllowedHosts;
 use crate::lanes::Lane;
+use crate::tls::{Handshakes, Tls};
 
 /// What answers the requests of a listener.
 pub trait Surface: Clone + Send + Sync + 'static {
     /// The body of its answers.
     type Body: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static;
     /// Answers a request.
-    fn answer(&self, request: Request<Incoming>, peer: SocketAddr)
-    -> impl Future<Output = Response<Self::Body>> + Send;
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response<Self::Body>> + Send;
     /// Answers a request for a name that is not ours.
     fn wrong_host(&self) -> Response<Self::Body>;
 }
@@ -38,6 +40,8 @@ pub struct ListenLimits {
     pub connections_max: usize,
     /// Connections from one address; more are closed.
     pub connections_per_peer_max: usize,
+    /// How long a client may take over the TLS handshake.
+    pub handshake: Duration,
     /// How long a client may take over the head of a request.
     pub header_read: Duration,
     /// The largest head of a request, in bytes.
@@ -51,6 +55,7 @@ impl Default for ListenLimits {
         Self {
             connections_max: 4_096,
             connections_per_peer_max: 2_048,
+            handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(10),
             header_bytes_max: 32 << 10,
             close_grace: Duration::from_secs(1),
@@ -64,9 +69,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const STREAMS_MAX: u32 = 128;
 
 /// Accepts connections and answers their requests until `stop` resolves; then lets those under way end. A connection goes to
-/// the lane that has the fewest, and is answered by that lane's surface.
+/// the lane that has the fewest, and is answered by that lane's surface. With `tls`, that speaks first.
 pub async fn serve<S: Surface>(
     listener: TcpListener,
+    tls: Option<Tls>,
     lanes: Vec<(Lane, S)>,
     hosts: AllowedHosts,
     limits: ListenLimits,
@@ -76,6 +82,9 @@ pub async fn serve<S: Surface>(
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let peers = Peers::default();
     let server = Arc::new(builder(limits));
+    // Dropped at the end: a handshake under way has nothing to bring to an end.
+    let listening = watch::Sender::new(());
+    let handshakes = tls.map(|tls| tls.handshakes(limits.handshake, &listening));
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -98,14 +107,20 @@ pub async fn serve<S: Surface>(
         let Some((lane, surface)) = lanes.iter().min_by_key(|(lane, _)| lane.connections()) else { return };
         let _ = stream.set_nodelay(true);
         let Ok(stream) = stream.into_std() else { continue };
-        let connection = connection(&server, stream, peer, surface.clone(), hosts.clone(), &graceful);
+        let answering = Answering {
+            server: server.clone(),
+            surface: surface.clone(),
+            hosts: hosts.clone(),
+            watcher: graceful.watcher(),
+        };
+        let handshakes = handshakes.clone();
         let stays = (permit, guest);
         lane.spawn(async move {
-            connection.await;
+            answering.connection(stream, peer, handshakes).await;
             drop(stays);
         });
     }
-    drop(listener);
+    drop((listener, listening));
     if tokio::time::timeout(limits.close_grace, graceful.shutdown()).await.is_err() {
         tracing::info!("connections were still open and have been closed");
     }
@@ -126,34 +141,47 @@ fn builder(limits: ListenLimits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn connection<S: Surface>(
-    server: &Arc<auto::Builder<TokioExecutor>>,
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
+/// What answers one connection.
+struct Answering<S> {
+    server: Arc<auto::Builder<TokioExecutor>>,
     surface: S,
     hosts: AllowedHosts,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + use<S> {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (surface, allowed) = (surface.clone(), hosts.allow(request.uri(), request.headers()));
-        async move {
-            Ok::<_, std::convert::Infallible>(if allowed {
-                surface.answer(request, peer).await
-            } else {
-                surface.wrong_host()
-            })
-        }
-    });
-    let (server, watcher) = (server.clone(), graceful.watcher());
-    async move {
+    watcher: Watcher,
+}
+
+impl<S: Surface> Answering<S> {
+    async fn connection(self, stream: std::net::TcpStream, address: SocketAddr, handshakes: Option<Handshakes>) {
         // Within the lane: its own event queue watches the stream.
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%error, %peer, "a connection could not be watched"),
+            Err(error) => return tracing::warn!(%error, peer = %address, "a connection could not be watched"),
         };
-        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        let Some(handshakes) = handshakes else {
+            return self.requests(TokioIo::new(stream), Peer { address, certificate: None }).await;
+        };
+        match handshakes.accept(stream).await {
+            Ok((stream, certificate)) => self.requests(TokioIo::new(stream), Peer { address, certificate }).await,
+            Err(error) => tracing::debug!(%error, peer = %address, "a TLS handshake failed"),
+        }
+    }
+
+    async fn requests(self, stream: impl Read + Write + Unpin + Send + 'static, peer: Peer) {
+        let Self { server, surface, hosts, watcher } = self;
+        let address = peer.address;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (surface, peer) = (surface.clone(), peer.clone());
+            let allowed = hosts.allow(request.uri(), request.headers());
+            async move {
+                Ok::<_, std::convert::Infallible>(if allowed {
+                    surface.answer(request, peer).await
+                } else {
+                    surface.wrong_host()
+                })
+            }
+        });
+        let connection = server.serve_connection(stream, service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, %peer, "a connection ended badly");
+            tracing::debug!(%error, peer = %address, "a connection ended badly");
         }
     }
 }
@@ -198,8 +226,8 @@ pub struct GatewaySurface(pub Gateway);
 impl Surface for GatewaySurface {
     type Body = AnswerBody;
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<AnswerBody> {
-        self.0.handle(request, peer).await
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
+        self.0.handle(request, &peer).await
     }
 
     fn wrong_host(&self) -> Response<AnswerBody> {

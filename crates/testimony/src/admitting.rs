@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::{
-    ActorKind, Algorithm, AuthRecords, Authenticator, ClaimMapping, Grant, GroupGrant, KeyStore, Role, Scope, State,
-    TokenSettings, TokenVerifier,
+    ActorKind, Algorithm, AuthRecords, Authenticator, CertificateMapping, CertificateRule, ClaimMapping, Glob, Grant,
+    GroupGrant, KeyStore, NameKind, Role, Scope, State, TokenSettings, TokenVerifier,
 };
 use anyhow::{Context as _, bail};
 use dial::Peer;
@@ -16,7 +16,7 @@ use record::Timestamp;
 use server::Admission;
 use world::World;
 
-use crate::config::{Config, ConfigError, Token};
+use crate::config::{Certificate, Config, ConfigError, Token};
 
 /// How often it is asked whether an issuer's keys should be fetched; how often they are is up to the verifier.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -71,6 +71,9 @@ impl Admitting {
         for issuer in &issuers {
             authenticator = authenticator.with_tokens(issuer.verifier.clone());
         }
+        if let Some(mapping) = mapping(&config.certificate, !config.tls.client_ca.as_os_str().is_empty())? {
+            authenticator = authenticator.with_certificates(mapping);
+        }
         if let Some(role) = anonymous {
             authenticator = authenticator.with_anonymous(vec![Grant { role, scope: Scope::everything() }]);
         }
@@ -104,6 +107,33 @@ fn anonymous(setting: &str, nobody_else: bool) -> Result<Option<Role>, ConfigErr
             what: format!("{role:?} is not auto, off or a role (ingest, caller, reader, auditor, operator, admin)"),
         }),
     }
+}
+
+/// Whom client certificates stand for, where they are asked for; without a rule, for nobody.
+fn mapping(rules: &[Certificate], are_asked_for: bool) -> anyhow::Result<Option<CertificateMapping>> {
+    let rule = |rule: &Certificate| {
+        Ok(CertificateRule {
+            kind: match rule.kind.as_str() {
+                "uri" => NameKind::Uri,
+                "dns" => NameKind::Dns,
+                "email" => NameKind::Email,
+                "common-name" => NameKind::CommonName,
+                other => bail!("kind {other:?} is not uri, dns, email or common-name"),
+            },
+            pattern: Glob::parse(&rule.pattern)?,
+            actor: match rule.actor.as_str() {
+                "service" => ActorKind::Service,
+                "user" => ActorKind::User,
+                other => bail!("actor {other:?} is not service or user"),
+            },
+            role: rule.role.parse()?,
+            scope: Scope::parse_rules((!rule.scope.is_empty()).then_some(&rule.scope))?,
+        })
+    };
+    let named =
+        |of: &Certificate| rule(of).with_context(|| format!("the rule for {:?} under [[certificate]]", of.pattern));
+    let rules = rules.iter().map(named).collect::<anyhow::Result<_>>()?;
+    Ok(are_asked_for.then_some(CertificateMapping { rules }))
 }
 
 impl Issuer {
@@ -184,5 +214,50 @@ impl KeySource {
                 Ok(answer.body.to_vec())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(change: impl FnOnce(&mut Certificate)) -> Certificate {
+        let mut rule = Certificate {
+            kind: "uri".into(),
+            pattern: "spiffe://acme/*".into(),
+            actor: "service".into(),
+            role: "caller".into(),
+            scope: String::new(),
+        };
+        change(&mut rule);
+        rule
+    }
+
+    #[test]
+    fn rules_for_certificates_are_taken_as_they_stand() {
+        let rules = [
+            rule(|_| {}),
+            rule(|rule| (rule.kind, rule.actor, rule.scope) = ("email".into(), "user".into(), "env=staging".into())),
+        ];
+        let taken = mapping(&rules, true).unwrap().unwrap().rules;
+        assert_eq!((taken[0].kind, taken[0].actor, taken[0].role), (NameKind::Uri, ActorKind::Service, Role::Caller));
+        assert!(taken[0].scope.is_everything() && taken[0].pattern.matches("spiffe://acme/a/b"));
+        assert_eq!((taken[1].kind, taken[1].actor), (NameKind::Email, ActorKind::User));
+        assert_eq!(taken[1].scope.to_string(), "env=staging");
+        assert!(mapping(&[], true).unwrap().unwrap().rules.is_empty());
+        assert!(mapping(&[], false).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_rule_for_certificates_is_said_with_its_pattern() {
+        let said = |change: fn(&mut Certificate)| format!("{:#}", mapping(&[rule(change)], true).err().unwrap());
+        let lines = [
+            said(|rule| rule.kind = "cn".into()),
+            said(|rule| rule.actor = "anonymous".into()),
+            said(|rule| rule.role = "root".into()),
+            said(|rule| rule.pattern = "two words".into()),
+            said(|rule| rule.scope = "staging".into()),
+        ];
+        insta::assert_snapshot!(lines.join("\n---\n"));
     }
 }

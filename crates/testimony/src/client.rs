@@ -8,8 +8,8 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use clap::Args;
-use dial::Connector;
 pub(crate) use dial::percent_encoded;
+use dial::{Connector, Credentials};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
@@ -19,6 +19,8 @@ use search::Engine;
 use server::{Api, Build};
 use tower::ServiceExt as _;
 use world::World;
+
+use crate::trust::read_own;
 
 /// Which log is meant.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +34,33 @@ pub(crate) struct Target {
     /// Read the directory of a stopped server instead
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    channel: Channel,
+}
+
+/// How a server by HTTPS is known, and what it is shown.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Channel {
+    /// The authorities to trust for an https server (PEM), instead of this machine's
+    #[arg(long, value_name = "FILE", env = "TESTIMONY_CA")]
+    ca: Option<PathBuf>,
+    /// The client certificate to show it (PEM)
+    #[arg(long, value_name = "FILE", env = "TESTIMONY_CERT", requires = "cert_key")]
+    cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", env = "TESTIMONY_CERT_KEY", requires = "cert")]
+    cert_key: Option<PathBuf>,
+}
+
+impl Channel {
+    fn connector(&self, is_https: bool) -> anyhow::Result<Connector> {
+        if !is_https {
+            return Ok(dial::connector(false)?);
+        }
+        let read = |file: &Option<PathBuf>| file.as_deref().map(read_own).transpose();
+        let (certificate, key) = (read(&self.cert)?, read(&self.cert_key)?);
+        Ok(dial::connector_with(&Credentials { authorities: read(&self.ca)?, client: certificate.zip(key) })?)
+    }
 }
 
 /// What this build is.
@@ -57,7 +86,7 @@ impl Target {
     pub(crate) fn open(&self) -> anyhow::Result<Client> {
         match &self.data {
             Some(data) => open_stopped(data.clone()),
-            None => Client::remote(&self.server, self.api_key.as_deref()),
+            None => Client::remote(&self.server, self.api_key.as_deref(), &self.channel),
         }
     }
 }
@@ -74,11 +103,11 @@ fn open_stopped(data: PathBuf) -> anyhow::Result<Client> {
 }
 
 impl Client {
-    pub(crate) fn remote(base: &str, api_key: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn remote(base: &str, api_key: Option<&str>, channel: &Channel) -> anyhow::Result<Self> {
         let bearer =
             |key: &str| HeaderValue::try_from(format!("Bearer {key}")).context("the API key is not plain text");
         let authorization = api_key.map(bearer).transpose()?;
-        let connector = dial::connector(base.starts_with("https:"))?;
+        let connector = channel.connector(base.starts_with("https:"))?;
         let http = dial::client(connector);
         Ok(Self::Remote(Arc::new(Remote { base: base.trim_end_matches('/').to_owned(), authorization, http })))
     }

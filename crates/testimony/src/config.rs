@@ -24,10 +24,13 @@ pub(crate) struct Config {
     /// The name of this machine in records; empty: the machine's own.
     pub(crate) host: String,
     pub(crate) listen: Listen,
+    pub(crate) tls: Tls,
     pub(crate) upstream: Upstream,
     pub(crate) access: Access,
     /// Issuers of bearer tokens.
     pub(crate) token: Vec<Token>,
+    /// Whom names in client certificates stand for.
+    pub(crate) certificate: Vec<Certificate>,
     pub(crate) policy: Policy,
     /// What the crate `guardrails` reads: `input` and `output`, each with a table a check.
     pub(crate) guardrails: Table,
@@ -61,6 +64,20 @@ pub(crate) struct Listen {
     pub(crate) gateway: SocketAddr,
     /// Names by which this server may be addressed, beside localhost and IP addresses.
     pub(crate) allowed_hosts: Vec<String>,
+}
+
+/// TLS on both listeners, by files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The certificate, then those that lead to its authority; empty: HTTP without TLS.
+    pub(crate) cert: PathBuf,
+    /// Its private key.
+    pub(crate) key: PathBuf,
+    /// The authorities of clients' certificates; empty: none is asked for.
+    pub(crate) client_ca: PathBuf,
+    /// Whether a client without a certificate is turned away.
+    pub(crate) client_required: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +167,27 @@ pub(crate) struct GroupGrant {
     pub(crate) scope: String,
 }
 
+/// Whom a name in a client certificate stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Certificate {
+    /// Where the name stands: `uri`, `dns`, `email` (of the subject's alternative names) or `common-name`.
+    pub(crate) kind: String,
+    /// What it looks like: `spiffe://acme/support-*`.
+    pub(crate) pattern: String,
+    /// `service` or `user`.
+    #[serde(default = "service")]
+    pub(crate) actor: String,
+    pub(crate) role: String,
+    /// `env=staging,model=gemma*`; empty: everything.
+    #[serde(default)]
+    pub(crate) scope: String,
+}
+
+fn service() -> String {
+    "service".into()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Record {
@@ -219,6 +257,7 @@ impl Default for Config {
             environment: "default".into(),
             host: String::new(),
             listen: Listen { api: local(4140), gateway: local(4141), allowed_hosts: Vec::new() },
+            tls: Tls { cert: PathBuf::new(), key: PathBuf::new(), client_ca: PathBuf::new(), client_required: false },
             upstream: Upstream {
                 url: String::new(),
                 api_key: String::new(),
@@ -227,6 +266,7 @@ impl Default for Config {
             },
             access: Access { anonymous: "auto".into() },
             token: Vec::new(),
+            certificate: Vec::new(),
             policy: Policy {
                 path: PathBuf::new(),
                 url: String::new(),
@@ -273,7 +313,15 @@ fn hint(nearest: &Option<String>) -> String {
 }
 
 /// Variables of the environment that are no settings of the server.
-const OTHER_VARIABLES: [&str; 4] = ["TESTIMONY_SERVER", "TESTIMONY_API_KEY", "TESTIMONY_LOG", "TESTIMONY_CONFIG"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "TESTIMONY_SERVER",
+    "TESTIMONY_API_KEY",
+    "TESTIMONY_CA",
+    "TESTIMONY_CERT",
+    "TESTIMONY_CERT_KEY",
+    "TESTIMONY_LOG",
+    "TESTIMONY_CONFIG",
+];
 const PREFIX: &str = "TESTIMONY_";
 
 /// Puts the layers together. `flags` are key and value, as TOML would read the value.

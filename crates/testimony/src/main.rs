@@ -2,6 +2,7 @@
 
 mod admitting;
 mod alarm;
+mod certificates;
 mod client;
 mod commands;
 mod config;

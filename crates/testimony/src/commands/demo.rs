@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::Verdict;
-use crate::client::{Client, runtime};
+use crate::client::{Channel, Client, runtime};
 use crate::commands::serve::{Running, signal};
 use crate::commands::verify::print_report;
 use crate::config::{self, Config};
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     };
     let running = runtime.block_on(start(data.path(), &upstream))?;
     print(&headline(&running, &upstream, is_scripted))?;
-    let client = Client::remote(&format!("http://{}", running.api), None)?;
+    let client = Client::remote(&format!("http://{}", running.api), None, &Channel::default())?;
     let first = runtime.block_on(async {
         let caller = Caller::new(&running, &upstream, arguments.model, is_scripted).await?;
         caller.make_calls().await

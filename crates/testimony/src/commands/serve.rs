@@ -11,7 +11,7 @@ use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstre
 use ledger::{Identity, Ledger, Opened, PublishedLog};
 use record::Uuid;
 use search::{Engine, SealAt};
-use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Intake, Lane, ListenLimits, serve};
+use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Intake, Lane, ListenLimits, Tls, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use witness::Ahead;
@@ -20,6 +20,7 @@ use world::World;
 use crate::Verdict;
 use crate::admitting::Admitting;
 use crate::alarm::{self, DiskAlarm};
+use crate::certificates::Certificates;
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::ruling::Ruling;
@@ -138,6 +139,7 @@ impl Running {
         let world = World::real();
         let upstream =
             Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
+        let certificates = Certificates::of(&world, &config)?;
         // Listening comes before anything is written: a port that is taken leaves no trace.
         let api_listener = bind(config.listen.api).await?;
         let models_listener = bind(config.listen.gateway).await?;
@@ -166,24 +168,12 @@ impl Running {
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
         let running = server::Running { intake: intake(&world, &config, &ledger, ruling.rules()), admission };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
-        let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
-        let stop = watch::Sender::new(false);
-        let stopped = || stopped(stop.subscribe());
-        let grace = Duration::from_secs(config.limits.stop_grace_s + 2);
-        let models_limits = ListenLimits { close_grace: grace, ..ListenLimits::default() };
-        let listeners = vec![
-            tokio::spawn(serve(
-                api_listener,
-                vec![(Lane::here(), ApiSurface(router))],
-                hosts.clone(),
-                ListenLimits::default(),
-                stopped(),
-            )),
-            tokio::spawn(serve(models_listener, model_lanes(&gateway)?, hosts, models_limits, stopped())),
-        ];
+        let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
+        let listeners = listen((api_listener, router), (models_listener, &gateway), tls, &config, &stop)?;
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
         background.push(tokio::spawn(write_last_used(keys.clone())));
+        background.extend(certificates.map(|certificates| tokio::spawn(certificates.watch())));
         background.extend(issuers.into_iter().map(|issuer| tokio::spawn(issuer.keep_keys(world.clone()))));
         background.extend(stamping.map(|(stamping, every)| tokio::spawn(stamping.run(ledger.clone(), every))));
         Ok(Self {
@@ -204,6 +194,11 @@ impl Running {
         })
     }
 
+    /// How the listeners are spoken to.
+    fn scheme(&self) -> &'static str {
+        if self.config.tls.cert.as_os_str().is_empty() { "http" } else { "https" }
+    }
+
     /// The log's public key.
     pub(crate) const fn key(&self) -> &tlog::VerifierKey {
         self.identity.signer.verifier()
@@ -211,13 +206,13 @@ impl Running {
 
     /// What a person must know now, with the next command to paste.
     fn welcome(&self) -> String {
-        let (api, models) = (self.api, self.models);
+        let (scheme, api, models) = (self.scheme(), self.api, self.models);
         let key = self.key();
         let vkey_file = self.config.data.join("identity").join("log.vkey");
         let mut text = format!(
             "Testimony {} records every call to {}\n\n  \
-             models     http://{models}/v1      give this base URL to your client\n  \
-             search     http://{api}         testimony search, tail, sql, show\n  \
+             models     {scheme}://{models}/v1      give this base URL to your client\n  \
+             search     {scheme}://{api}         testimony search, tail, sql, show\n  \
              data       {}   {} records\n",
             BUILD.version,
             record::without_credentials(&self.config.upstream.url),
@@ -228,7 +223,8 @@ impl Running {
             Some(role) => format!(
                 "  access     whoever is on this machine is {role}, without a key; `testimony key create` and a restart end that\n"
             ),
-            None => "  access     with a key or token; on this machine too\n".to_owned(),
+            None if self.config.certificate.is_empty() => "  access     with a key or token; on this machine too\n".to_owned(),
+            None => "  access     with a key, token or client certificate; on this machine too\n".to_owned(),
         });
         if self.identity.is_new {
             text.push_str(&format!(
@@ -240,9 +236,10 @@ impl Running {
             text.push_str(&format!("  key        {key}\n"));
         }
         if let Some(witness) = &self.witness_key {
-            text.push_str(&format!("  witness    {witness}   at http://{api}/witness\n"));
+            text.push_str(&format!("  witness    {witness}   at {scheme}://{api}/witness\n"));
         }
-        let server = if api.port() == 4140 { String::new() } else { format!(" --server http://{api}") };
+        let is_usual = api.port() == 4140 && scheme == "http";
+        let server = if is_usual { String::new() } else { format!(" --server {scheme}://{api}") };
         text.push_str(&format!("\nTry:  testimony tail{server}\n"));
         text
     }
@@ -286,6 +283,26 @@ async fn start_gateway(
         );
     }
     Ok(gateway)
+}
+
+/// Both listeners, each on its lanes.
+fn listen(
+    (api_listener, router): (TcpListener, axum::Router),
+    (models_listener, gateway): (TcpListener, &Gateway),
+    tls: Option<Tls>,
+    config: &Config,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<Vec<tokio::task::JoinHandle<()>>> {
+    let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
+    let (api_lanes, model_lanes) = (vec![(Lane::here(), ApiSurface(router))], model_lanes(gateway)?);
+    let grace = Duration::from_secs(config.limits.stop_grace_s + 2);
+    let (api_limits, models_limits) =
+        (ListenLimits::default(), ListenLimits { close_grace: grace, ..ListenLimits::default() });
+    let stopped = || stopped(stop.subscribe());
+    Ok(vec![
+        tokio::spawn(serve(api_listener, tls.clone(), api_lanes, hosts.clone(), api_limits, stopped())),
+        tokio::spawn(serve(models_listener, tls, model_lanes, hosts, models_limits, stopped())),
+    ])
 }
 
 /// Resolves when the server is to stop.

@@ -7,7 +7,7 @@ use clap::Args;
 use tlog::VerifierKey;
 
 use crate::Verdict;
-use crate::client::{Client, runtime};
+use crate::client::{Channel, Client, runtime};
 use crate::terminal::{escaped, print};
 use crate::trust::read_key;
 use crate::verification::{Report, check_directory, check_server};
@@ -23,6 +23,8 @@ pub(crate) struct Arguments {
     /// The API key or bearer token to show it
     #[arg(long, value_name = "KEY", env = "TESTIMONY_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    #[command(flatten)]
+    channel: Channel,
     /// The log's public key, from where you keep it: a vkey, or a file that holds one
     #[arg(long, value_name = "VKEY")]
     key: Option<String>,
@@ -32,7 +34,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let key = arguments.key.as_deref().map(read_key).transpose()?;
     let mut report = match &arguments.server {
         Some(url) => {
-            let (runtime, client) = (runtime()?, Client::remote(url, arguments.api_key.as_deref())?);
+            let (runtime, client) =
+                (runtime()?, Client::remote(url, arguments.api_key.as_deref(), &arguments.channel)?);
             let served = match &key {
                 Some(key) => key.clone(),
                 None => runtime.block_on(key_of_server(&client))?,
