@@ -71,7 +71,7 @@ class Server(Process):
 
     def __init__(self, data, upstream, *more):
         arguments = ["serve", "--data", data, "--upstream", upstream, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]
-        pattern = r"models +(http://\S+)/v1.*?search +(http://\S+).*?Try:"
+        pattern = r"models +(https?://\S+)/v1.*?search +(https?://\S+).*?Try:"
         super().__init__([*arguments, *more], pattern, f"{data}.log")
         self.data = data
         self.models, self.api = self.match.group(1), self.match.group(2)
@@ -99,12 +99,12 @@ class Server(Process):
         return rows[0].get("output")
 
 
-def http(url, body=None, headers=None):
+def http(url, body=None, headers=None, context=None):
     """Status, headers and text of an answer, good or bad."""
     headers = {"content-type": "application/json", **(headers or {})} if body is not None else (headers or {})
     request = urllib.request.Request(url, body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
             return response.status, response.headers, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()
