@@ -98,13 +98,7 @@ impl CallFacts {
                 common.set_text("user.id", &user);
             }
         }
-        Self {
-            call,
-            source,
-            actor: actor(key, arrival, request),
-            trace: trace(arrival.headers),
-            common,
-        }
+        Self { call, source, actor: actor(key, arrival, request), trace: trace(arrival.headers), common }
     }
 
     fn draft(&self, world: &World, kind: Kind, outcome: Outcome) -> Draft {

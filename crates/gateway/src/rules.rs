@@ -43,7 +43,7 @@ pub enum Decider {
 }
 
 /// What looks at the texts of one side of the model.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Checks {
     /// Those that answer at once.
     pub guardrails: Guardrails,

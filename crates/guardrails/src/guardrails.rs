@@ -27,6 +27,12 @@ pub struct Guardrails {
     pub(crate) checks: Arc<[Arc<dyn Check>]>,
 }
 
+impl Default for Guardrails {
+    fn default() -> Self {
+        Self::with_checks(Vec::new())
+    }
+}
+
 /// What all checks say about one text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examination<'a> {

@@ -147,7 +147,7 @@ impl Admission {
         let (Some(identity), Some(peer)) = (&caller.identity, caller.ip) else { return Ok(()) };
         let now = Timestamp::from_micros(self.world.clock.now_micros());
         let path = "/api/v1/keys";
-        match self.rules.now().administer(identity, peer, administration, now) {
+        match self.rules.now().administer(identity, peer, administration, now).await {
             Ok(()) => Ok(()),
             Err(reasons) => {
                 let refused = Refused::from(Reason::Policy(reasons.join("; ")));

@@ -66,7 +66,8 @@ impl Admitting {
         let now = Timestamp::from_micros(world.clock.now_micros());
         let has_keys =
             keys.list().iter().any(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
-        let anonymous = anonymous(&config.access.anonymous, !has_keys && issuers.is_empty())?;
+        let anonymous =
+            anonymous(&config.access.anonymous, !has_keys && issuers.is_empty() && config.certificate.is_empty())?;
         let mut authenticator = Authenticator::new(identity.fingerprint.clone()).with_keys(keys.clone());
         for issuer in &issuers {
             authenticator = authenticator.with_tokens(issuer.verifier.clone());

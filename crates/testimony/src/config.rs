@@ -119,6 +119,14 @@ pub(crate) struct Policy {
     pub(crate) key_scope: String,
     /// `closed`: a policy that fails is a denial. `open`: it lets the call pass, and the record says so.
     pub(crate) fail: String,
+    /// The address of an OPA that decides instead of rules of ours.
+    pub(crate) opa: String,
+    /// What it is shown as a bearer token, if it wants to see one.
+    pub(crate) opa_token: String,
+    /// What it is asked about: `request`, `response`, `admin`.
+    pub(crate) opa_points: Vec<String>,
+    /// How long it has for one answer, in milliseconds.
+    pub(crate) timeout_ms: u64,
 }
 
 /// An issuer of bearer tokens (an OpenID provider).
@@ -275,6 +283,10 @@ impl Default for Config {
                 key_algorithm: "RS256".into(),
                 key_scope: String::new(),
                 fail: "closed".into(),
+                opa: String::new(),
+                opa_token: String::new(),
+                opa_points: vec!["request".into()],
+                timeout_ms: 500,
             },
             guardrails: Table::new(),
             ledger: Ledger {

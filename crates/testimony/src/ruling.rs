@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use dial::Peer;
-use gateway::{Rules, RulesInForce};
+use gateway::{Checks, Decider, Rules, RulesInForce};
 use guardrails::Guardrails;
+use judges::Judges;
 use ledger::Ledger;
-use policy::{Limits, Policy, VerificationKey};
+use policy::{Delegate, Limits, Point, Policy, VerificationKey};
 use record::{Draft, Kind, Outcome, Source, Timestamp, uuid_v7};
 use world::{Disk, World};
 
@@ -19,6 +20,8 @@ use crate::config::{Config, ConfigError};
 const BUNDLE_BYTES_MAX: usize = 32 << 20;
 /// How long a server of bundles may take.
 const BUNDLE_WITHIN: Duration = Duration::from_secs(30);
+/// The longest that an OPA may take for one answer, in milliseconds.
+const OPA_TIMEOUT_MS_MAX: u64 = 60_000;
 /// Folders below the one that is read.
 const DEPTH_MAX: usize = 16;
 /// The most files that are looked at.
@@ -31,6 +34,8 @@ pub(crate) struct Ruling {
     source: Arc<Source>,
     rules: RulesInForce,
     origin: Option<Origin>,
+    /// What looks at texts, before the model and after it.
+    checks: (Checks, Checks),
     /// The bytes that were last looked at, by their hash, whether they were taken or not.
     seen: Option<u64>,
     /// What a folder held at the last look. It is taken once two looks have seen the same: files are not written in one go.
@@ -57,15 +62,28 @@ impl Ruling {
     /// A server does not start without the rules that it is configured to have.
     pub(crate) async fn start(world: &World, config: &Config, ledger: &Ledger) -> anyhow::Result<Self> {
         let source = config.source(ledger.origin(), "control").into();
-        let origin = Origin::of(config)?;
-        let (world, config, rules) = (world.clone(), config.clone(), RulesInForce::default());
-        let mut ruling =
-            Self { world, config, source, rules, origin, seen: None, glimpsed: None, etag: None, in_force: None };
+        let (origin, checks, delegate) = (Origin::of(config)?, checks(config)?, delegate(config)?);
+        let mut ruling = Self {
+            world: world.clone(),
+            config: config.clone(),
+            source,
+            rules: RulesInForce::default(),
+            origin,
+            checks,
+            seen: None,
+            glimpsed: None,
+            etag: None,
+            in_force: None,
+        };
+        if let Some(opa) = delegate {
+            ruling.delegate(ledger, opa).await?;
+            return Ok(ruling);
+        }
         match ruling.fetch().await.context("the policy could not be had")? {
             Some(material) => {
                 ruling.put_in_force(ledger, &material).await.context("the policy cannot be put in force")?
             }
-            None => ruling.rules.replace(ruling.rules_with(None)?),
+            None => ruling.rules.replace(ruling.rules_with(None)),
         }
         Ok(ruling)
     }
@@ -138,8 +156,6 @@ impl Ruling {
         if !tests.passed() {
             bail!("its own tests do not pass; `testimony policy test` says which");
         }
-        let rules = self.rules_with(Some(policy))?;
-        let Some(policy) = rules.policy() else { return Ok(()) };
         let mut draft = self.draft(Outcome::Completed);
         let attributes = &mut draft.attributes;
         attributes.set("testimony.policy.digest", policy.digest().to_owned());
@@ -153,14 +169,23 @@ impl Ruling {
         let digest = policy.digest().to_owned();
         ledger.append(draft).await?;
         tracing::info!(digest, "a policy is in force");
-        self.rules.replace(rules);
+        self.rules.replace(self.rules_with(Some(Decider::Policy(Box::new(policy)))));
         self.in_force = Some(digest);
         Ok(())
     }
 
-    fn rules_with(&self, policy: Option<Policy>) -> anyhow::Result<Rules> {
-        let (input, output) = guardrails_of(&self.config)?;
-        Ok(Rules::new(policy, self.config.policy.fail == "open", input, output))
+    /// Records that an OPA decides, and only then lets it.
+    async fn delegate(&mut self, ledger: &Ledger, opa: Delegate) -> anyhow::Result<()> {
+        let mut draft = self.draft(Outcome::Completed);
+        draft.attributes.set_text("testimony.policy.opa", &self.config.policy.opa);
+        ledger.append(draft).await?;
+        self.rules.replace(self.rules_with(Some(Decider::Opa(opa))));
+        Ok(())
+    }
+
+    fn rules_with(&self, decider: Option<Decider>) -> Rules {
+        let (input, output) = self.checks.clone();
+        Rules::new(decider, self.config.policy.fail == "open", input, output)
     }
 
     fn draft(&self, outcome: Outcome) -> Draft {
@@ -174,14 +199,42 @@ impl Ruling {
     }
 }
 
-/// The guardrails of both sides.
-pub(crate) fn guardrails_of(config: &Config) -> anyhow::Result<(Guardrails, Guardrails)> {
+/// What looks at texts, before the model and after it.
+fn checks(config: &Config) -> anyhow::Result<(Checks, Checks)> {
     let wrong = |what: String| ConfigError::Value { place: "guardrails".into(), what };
     let settings: guardrails::Settings = toml::Value::Table(config.guardrails.clone())
         .try_into()
         .map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
-    let side = |side, name: &str| Guardrails::new(side).map_err(|error| wrong(format!("{name}: {error}")));
+    let side = |side: &guardrails::Side, name: &str| {
+        let wrong = |error: guardrails::SettingsError| wrong(format!("{name}: {error}"));
+        let guardrails = Guardrails::new(side).map_err(wrong)?;
+        Ok::<_, ConfigError>(Checks { guardrails, judges: Judges::new(side).map_err(wrong)? })
+    };
     Ok((side(&settings.input, "input")?, side(&settings.output, "output")?))
+}
+
+/// The OPA that decides, if one does.
+fn delegate(config: &Config) -> anyhow::Result<Option<Delegate>> {
+    let settings = &config.policy;
+    if settings.opa.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |place: &str, what: String| ConfigError::Value { place: place.into(), what };
+    if !settings.path.as_os_str().is_empty() || !settings.url.is_empty() {
+        return Err(wrong("policy.opa", "an OPA decides, or rules of path or url do, not both".into()).into());
+    }
+    if !(1..=OPA_TIMEOUT_MS_MAX).contains(&settings.timeout_ms) {
+        let what = format!("{} is not between 1 and {OPA_TIMEOUT_MS_MAX}", settings.timeout_ms);
+        return Err(wrong("policy.timeout_ms", what).into());
+    }
+    let point = |name: &String| {
+        let known = Point::ALL.into_iter().find(|point| point.name() == name);
+        known.ok_or_else(|| wrong("policy.opa_points", format!("{name:?} is not request, response or admin")))
+    };
+    let points = settings.opa_points.iter().map(point).collect::<Result<_, _>>()?;
+    let token = Some(settings.opa_token.as_str()).filter(|token| !token.is_empty());
+    let within = Duration::from_millis(settings.timeout_ms);
+    Ok(Some(Delegate::new(&settings.opa, token, within, points).context("policy.opa")?))
 }
 
 /// A policy from a folder or a bundle file, for the command line.
