@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from web import Web
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("E2E_BINARY", str(ROOT / "target" / "debug" / "testimony"))
@@ -141,3 +142,10 @@ def serve(tmp_path):
 @pytest.fixture
 def server(serve, scripted):
     return serve(scripted)
+
+
+@pytest.fixture
+def web():
+    web = Web()
+    yield web
+    web.close()
