@@ -227,8 +227,7 @@ impl TokenVerifier {
         }
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = remembered.touch(&sha256(token.as_bytes()))?.clone();
-        let is_over = identity.has_ended(minus_leeway(now));
-        Some(if is_over { Err(TokenError::Expired) } else { Ok(identity) })
+        Some(if identity.has_ended(now) { Err(TokenError::Expired) } else { Ok(identity) })
     }
 
     /// Whether a token says that it is of this verifier's issuer; it may be lying.
@@ -281,7 +280,7 @@ impl TokenVerifier {
         }
     }
 
-    /// RFC 7519 §4.1, after the signature. When the token ends is what comes back.
+    /// RFC 7519 §4.1, after the signature. When it is no longer taken, leeway and all, is what comes back.
     fn check_claims(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, TokenError> {
         if claims.get("iss").and_then(Value::as_str) != Some(self.settings.issuer.as_str()) {
             return Err(TokenError::Issuer);
@@ -296,7 +295,8 @@ impl TokenVerifier {
             return Err(TokenError::Audience);
         }
         let expires_at = moment(claims, "exp")?.ok_or_else(|| TokenError::Claim("exp".to_owned()))?;
-        if minus_leeway(now) >= expires_at {
+        let ends = Timestamp::from_micros(expires_at.as_micros().saturating_add(LEEWAY_MICROS));
+        if now >= ends {
             return Err(TokenError::Expired);
         }
         for begins in ["nbf", "iat"] {
@@ -304,7 +304,7 @@ impl TokenVerifier {
                 return Err(TokenError::NotYetValid);
             }
         }
-        Ok(expires_at)
+        Ok(ends)
     }
 }
 

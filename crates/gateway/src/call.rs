@@ -249,7 +249,7 @@ impl Call {
         while ended.is_ok() {
             let next = tokio::select! {
                 next = self.next_chunk(&mut body) => next,
-                () = relay.client_gone() => Err(CutShort::ClientGone),
+                () = relay.chunks.closed() => Err(CutShort::ClientGone),
                 () = gateway.stopping() => Err(CutShort::Stopping),
                 () = tokio::time::sleep(AFTER_DONE), if relay.is_done() => Ok(None),
             };

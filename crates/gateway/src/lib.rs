@@ -41,5 +41,5 @@ pub use answer::{AnswerBody, Cut, End, Piece};
 pub use gateway::{AccessControl, Gateway, GatewayError, Limits, RecordWhen, Settings};
 pub use openai::refusal::Refusal;
 pub use question::Question;
-pub use rules::{Checks, Decider, Rules, RulesInForce};
+pub use rules::{Checks, Rules, RulesInForce};
 pub use upstream::{Upstream, UpstreamError};

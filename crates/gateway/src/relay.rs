@@ -27,7 +27,8 @@ pub(crate) struct Relay {
     end: Vec<u8>,
     /// Where a killed process leaves what was passed on.
     spooled: Option<Spooled>,
-    chunks: mpsc::Sender<Piece>,
+    /// The way to the client, closed once it has gone.
+    pub(crate) chunks: mpsc::Sender<Piece>,
 }
 
 impl Relay {
@@ -47,11 +48,6 @@ impl Relay {
     /// Whether the end mark has come.
     pub(crate) fn is_done(&self) -> bool {
         self.guard.as_ref().map_or(self.reader.done_at().is_some(), GuardedStream::is_done)
-    }
-
-    /// Waits until the client has gone.
-    pub(crate) async fn client_gone(&self) {
-        self.chunks.closed().await;
     }
 
     /// Takes a chunk in and passes on what may be.

@@ -25,21 +25,15 @@ const PATTERNS_MAX: usize = 256;
 #[derive(Default)]
 pub struct Rules {
     /// Whether a call may be made, and its answer released; none: everything may.
-    decider: Option<Decider>,
+    policy: Option<Policy>,
+    /// Who decides at some points instead.
+    opa: Option<Delegate>,
     /// Whether a policy that fails lets a call pass. Otherwise that is a denial.
     is_open: bool,
     pub(crate) input: Checks,
     pub(crate) output: Checks,
     /// Masks what a policy wants masked: by the name of a check, or by a pattern.
     masks: Mutex<HashMap<Obligation, Arc<Guardrails>>>,
-}
-
-/// Who decides.
-pub enum Decider {
-    /// Rules of ours.
-    Policy(Box<Policy>),
-    /// An OPA that runs elsewhere.
-    Opa(Delegate),
 }
 
 /// What looks at the texts of one side of the model.
@@ -70,24 +64,15 @@ pub(crate) struct Ruling {
 }
 
 impl Rules {
-    /// Puts rules together.
+    /// Puts rules together. An OPA is asked at its points, the policy at the others.
     #[must_use]
-    pub fn new(decider: Option<Decider>, is_open: bool, input: Checks, output: Checks) -> Self {
-        Self { decider, is_open, input, output, masks: Mutex::default() }
-    }
-
-    /// The policy, where it is ours.
-    #[must_use]
-    pub const fn policy(&self) -> Option<&Policy> {
-        match &self.decider {
-            Some(Decider::Policy(policy)) => Some(policy),
-            _ => None,
-        }
+    pub fn new(policy: Option<Policy>, opa: Option<Delegate>, is_open: bool, input: Checks, output: Checks) -> Self {
+        Self { policy, opa, is_open, input, output, masks: Mutex::default() }
     }
 
     /// Whether somebody is asked who wants to know what a call is about.
     pub(crate) const fn ask_questions(&self) -> bool {
-        self.decider.is_some() || !self.input.judges.is_empty() || !self.output.judges.is_empty()
+        self.policy.is_some() || self.opa.is_some() || !self.input.judges.is_empty() || !self.output.judges.is_empty()
     }
 
     /// Asks the policy whether somebody may change something; `Ok` where it has no rules for that, since then roles alone decide.
@@ -129,20 +114,19 @@ impl Rules {
     /// Asks the policy; nothing where there is none, or none for answers.
     pub(crate) async fn rule(&self, point: Point, input: &Input) -> Option<Ruling> {
         let began = Instant::now();
-        let mut ruling = match self.decider.as_ref()? {
+        let mut ruling = match (self.opa.as_ref().filter(|opa| opa.answers(point)), &self.policy) {
+            (Some(opa), _) => {
+                let Delegated { decision, revision, decision_id } = opa.decide(point, input).await;
+                Ruling { decision, revision, decision_id, ..Ruling::default() }
+            }
             // Every call is a question. That an answer is one too, the policy says by having rules for it.
-            Decider::Policy(policy) if point != Point::Request && !policy.answers(point) => return None,
-            Decider::Policy(policy) => Ruling {
+            (None, Some(policy)) if point == Point::Request || policy.answers(point) => Ruling {
                 decision: policy.decide(point, input),
                 digest: policy.digest().to_owned(),
                 revision: policy.revision().to_owned(),
                 ..Ruling::default()
             },
-            Decider::Opa(opa) if !opa.answers(point) => return None,
-            Decider::Opa(opa) => {
-                let Delegated { decision, revision, decision_id } = opa.decide(point, input).await;
-                Ruling { decision, revision, decision_id, ..Ruling::default() }
-            }
+            _ => return None,
         };
         ruling.duration_us = f64::from(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX)) / 1_000.0;
         ruling.is_let_pass = ruling.decision.error.is_some() && self.is_open;

@@ -14,6 +14,7 @@ use gateway::{AccessControl, RulesInForce};
 use ledger::{Identity, Ledger};
 use record::Timestamp;
 use server::Admission;
+use tokio::time::MissedTickBehavior;
 use world::World;
 
 use crate::config::{Certificate, Config, ConfigError, Token};
@@ -175,6 +176,7 @@ impl Issuer {
     /// Fetches the issuer's keys whenever its verifier wants them.
     pub(crate) async fn keep_keys(self, world: World) {
         let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             look.tick().await;
             let now = Timestamp::from_micros(world.clock.now_micros());

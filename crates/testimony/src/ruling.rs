@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use dial::Peer;
-use gateway::{Checks, Decider, Rules, RulesInForce};
+use gateway::{Checks, Rules, RulesInForce};
 use guardrails::Guardrails;
 use judges::Judges;
 use ledger::Ledger;
 use policy::{Delegate, Limits, Point, Policy, VerificationKey};
 use record::{Draft, Kind, Outcome, Source, Timestamp, uuid_v7};
+use tokio::time::MissedTickBehavior;
 use world::{Disk, World};
 
 use crate::config::{Config, ConfigError};
@@ -36,12 +37,14 @@ pub(crate) struct Ruling {
     origin: Option<Origin>,
     /// What looks at texts, before the model and after it.
     checks: (Checks, Checks),
+    opa: Option<Delegate>,
     /// The bytes that were last looked at, by their hash, whether they were taken or not.
     seen: Option<u64>,
     /// What a folder held at the last look. It is taken once two looks have seen the same: files are not written in one go.
     glimpsed: Option<u64>,
     etag: Option<String>,
-    in_force: Option<String>,
+    /// Digest and revision.
+    in_force: Option<(String, String)>,
 }
 
 enum Origin {
@@ -62,7 +65,7 @@ impl Ruling {
     /// A server does not start without the rules that it is configured to have.
     pub(crate) async fn start(world: &World, config: &Config, ledger: &Ledger) -> anyhow::Result<Self> {
         let source = config.source(ledger.origin(), "control").into();
-        let (origin, checks, delegate) = (Origin::of(config)?, checks(config)?, delegate(config)?);
+        let (origin, checks, opa) = (Origin::of(config)?, checks(config)?, delegate(config)?);
         let mut ruling = Self {
             world: world.clone(),
             config: config.clone(),
@@ -70,15 +73,13 @@ impl Ruling {
             rules: RulesInForce::default(),
             origin,
             checks,
+            opa,
             seen: None,
             glimpsed: None,
             etag: None,
             in_force: None,
         };
-        if let Some(opa) = delegate {
-            ruling.delegate(ledger, opa).await?;
-            return Ok(ruling);
-        }
+        ruling.record_delegation(ledger).await?;
         match ruling.fetch().await.context("the policy could not be had")? {
             Some(material) => {
                 ruling.put_in_force(ledger, &material).await.context("the policy cannot be put in force")?
@@ -98,6 +99,7 @@ impl Ruling {
             return;
         }
         let mut look = tokio::time::interval(Duration::from_secs(self.config.policy.every_s.max(1)));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             look.tick().await;
             let material = match self.fetch().await {
@@ -127,7 +129,8 @@ impl Ruling {
             Some(Origin::Path(path)) => read(self.world.disk.as_ref(), path)?,
             Some(Origin::Url { peer, path }) => {
                 let answer = peer.get_newer(path, self.etag.as_deref(), BUNDLE_BYTES_MAX, BUNDLE_WITHIN).await?;
-                if answer.status == http::StatusCode::NOT_MODIFIED {
+                // Without a tag there is nothing that could not have been modified.
+                if answer.status == http::StatusCode::NOT_MODIFIED && self.etag.is_some() {
                     return Ok(None);
                 }
                 if !answer.status.is_success() {
@@ -156,36 +159,46 @@ impl Ruling {
         if !tests.passed() {
             bail!("its own tests do not pass; `testimony policy test` says which");
         }
+        let version = (policy.digest().to_owned(), policy.revision().to_owned());
+        if self.in_force.as_ref() == Some(&version) {
+            return Ok(());
+        }
         let mut draft = self.draft(Outcome::Completed);
         let attributes = &mut draft.attributes;
-        attributes.set("testimony.policy.digest", policy.digest().to_owned());
-        if !policy.revision().is_empty() {
-            attributes.set_text("testimony.policy.revision", policy.revision());
+        attributes.set("testimony.policy.digest", version.0.clone());
+        if !version.1.is_empty() {
+            attributes.set_text("testimony.policy.revision", &version.1);
         }
-        if let Some(former) = &self.in_force {
+        if let Some((former, _)) = &self.in_force {
             attributes.set("testimony.policy.former", former.clone());
         }
         attributes.set("testimony.policy.tests", i64::try_from(tests.results.len()).unwrap_or(i64::MAX));
-        let digest = policy.digest().to_owned();
-        ledger.append(draft).await?;
-        tracing::info!(digest, "a policy is in force");
-        self.rules.replace(self.rules_with(Some(Decider::Policy(Box::new(policy)))));
-        self.in_force = Some(digest);
+        if let Err(error) = ledger.append(draft).await {
+            // It is good, and is to be tried again.
+            (self.seen, self.etag) = (None, None);
+            return Err(error.into());
+        }
+        tracing::info!(digest = version.0, "a policy is in force");
+        self.rules.replace(self.rules_with(Some(policy)));
+        self.in_force = Some(version);
         Ok(())
     }
 
-    /// Records that an OPA decides, and only then lets it.
-    async fn delegate(&mut self, ledger: &Ledger, opa: Delegate) -> anyhow::Result<()> {
+    /// Records that an OPA decides, and where.
+    async fn record_delegation(&self, ledger: &Ledger) -> anyhow::Result<()> {
+        if self.opa.is_none() {
+            return Ok(());
+        }
         let mut draft = self.draft(Outcome::Completed);
         draft.attributes.set_text("testimony.policy.opa", &self.config.policy.opa);
+        draft.attributes.set_text("testimony.policy.opa_points", &self.config.policy.opa_points.join(","));
         ledger.append(draft).await?;
-        self.rules.replace(self.rules_with(Some(Decider::Opa(opa))));
         Ok(())
     }
 
-    fn rules_with(&self, decider: Option<Decider>) -> Rules {
+    fn rules_with(&self, policy: Option<Policy>) -> Rules {
         let (input, output) = self.checks.clone();
-        Rules::new(decider, self.config.policy.fail == "open", input, output)
+        Rules::new(policy, self.opa.clone(), self.config.policy.fail == "open", input, output)
     }
 
     fn draft(&self, outcome: Outcome) -> Draft {
@@ -220,9 +233,6 @@ fn delegate(config: &Config) -> anyhow::Result<Option<Delegate>> {
         return Ok(None);
     }
     let wrong = |place: &str, what: String| ConfigError::Value { place: place.into(), what };
-    if !settings.path.as_os_str().is_empty() || !settings.url.is_empty() {
-        return Err(wrong("policy.opa", "an OPA decides, or rules of path or url do, not both".into()).into());
-    }
     if !(1..=OPA_TIMEOUT_MS_MAX).contains(&settings.timeout_ms) {
         let what = format!("{} is not between 1 and {OPA_TIMEOUT_MS_MAX}", settings.timeout_ms);
         return Err(wrong("policy.timeout_ms", what).into());
