@@ -2,10 +2,11 @@
 //!
 //! The evaluator looks functions up when it calls them, and it calls them recursively on the thread's stack. So before it sees
 //! a module: every function called must exist and take as many arguments, no rule may depend on itself, and nesting along
-//! any chain of rules is bounded. The syntax tree is walked with lists, not by recursion.
+//! any chain of rules is bounded. What it would evaluate otherwise than OPA without a word is refused too (`heads`). The syntax tree is walked with lists, not by recursion.
 
 mod compilable;
 mod graph;
+mod heads;
 mod tokens;
 mod walk;
 
@@ -21,6 +22,9 @@ pub(crate) use tokens::{check_tokens, is_oversized_number};
 
 /// A rule's path in parts (`["data", "testimony", "request", "allow"]`).
 pub(crate) type Path = Vec<String>;
+
+/// The parts of a reference or a head; those that are only known in evaluation are nothing.
+pub(crate) type Pattern = Vec<Option<String>>;
 
 /// All rules of a policy by path, as far as other files need to know them.
 #[derive(Debug, Clone, Default)]
@@ -62,27 +66,35 @@ pub(crate) fn check_modules(modules: &[Ref<Module>]) -> Result<Rules, LoadError>
     // The machine would prefer the function to a rule that is called by its name.
     rules.are_compilable = !shadows && compilable::is_compilable(modules, &clauses);
     rules.depth = graph::check_dependencies(&rules, &clauses)?;
+    heads::check_heads(&clauses)?;
     Ok(rules)
 }
 
-/// A function must exist, and take the arguments given: one more is a pattern for the result, as in `split(x, ",", parts)`.
+/// A function must exist, and take the arguments given: one more is a pattern for the result, as in `split(x, ",", parts)`. Of
+/// the functions that are ours the evaluator does not know that.
 fn check_call(rules: &Rules, call: &walk::Call) -> Result<(), LoadError> {
     let name = call.name();
-    let arity = match call.candidates.iter().find_map(|path| rules.places.get(path)) {
-        Some((_, Some(arity))) => Some(*arity),
-        Some((_, None)) => None,
-        None => functions::arity(&name),
+    let (arity, binds) = match call.candidates.iter().find_map(|path| rules.places.get(path)) {
+        Some((_, arity)) => (*arity, true),
+        None => (functions::arity(&name), functions::binds_result(&name)),
     };
     let place = call.place.to_string();
     let Some(arity) = arity else {
         return Err(LoadError::UnknownFunction { place, name });
     };
-    let fits = |given: usize| given == arity || given == arity + 1 || name == "print";
+    let refuse = |what: &str| {
+        let given = call.arguments.unwrap_or(0);
+        Err(LoadError::Rule {
+            place: place.clone(),
+            what: format!("{name} takes {arity} arguments and is given {given}{what}"),
+        })
+    };
     match call.arguments {
-        Some(given) if !fits(given) => {
-            Err(LoadError::Rule { place, what: format!("{name} takes {arity} arguments and is given {given}") })
-        }
-        _ => Ok(()),
+        Some(given) if given == arity || name == "print" => Ok(()),
+        Some(given) if given == arity + 1 && binds => Ok(()),
+        Some(given) if given == arity + 1 => refuse("; assign its result with := instead"),
+        Some(_) => refuse(""),
+        None => Ok(()),
     }
 }
 

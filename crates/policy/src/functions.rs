@@ -11,6 +11,7 @@
 mod account;
 mod crypto;
 mod estimate;
+mod mended;
 mod tokens;
 
 use std::collections::HashMap;
@@ -51,17 +52,20 @@ pub(crate) fn arity(name: &str) -> Option<usize> {
     BUILTINS.get(name).map(|(_, arity)| usize::from(*arity))
 }
 
-/// The functions that the evaluator lacks.
+/// Whether the evaluator knows how many arguments a function takes, and so that one more is a pattern for its result.
+pub(crate) fn binds_result(name: &str) -> bool {
+    BUILTINS.contains_key(name)
+}
+
+/// The functions that the evaluator lacks, or has otherwise than OPA.
 fn ours() -> impl Iterator<Item = (&'static str, u8, Function)> {
     let now: (&str, u8, Function) = ("time.now_ns", 0, |_| Ok(Value::from(account::now_ns())));
-    crypto::FUNCTIONS.iter().chain(tokens::FUNCTIONS).copied().chain([now])
+    crypto::FUNCTIONS.iter().chain(tokens::FUNCTIONS).chain(mended::FUNCTIONS).copied().chain([now])
 }
 
 /// All functions that are offered, with the number of arguments.
 pub(crate) fn offered() -> impl Iterator<Item = (&'static str, usize)> {
-    let builtins = BUILTINS.iter().filter(|(name, _)| !REFUSED.contains(name) && **name != "print");
-    let builtins = builtins.map(|(name, (_, arity))| (*name, usize::from(*arity)));
-    ours().map(|(name, arity, _)| (name, usize::from(arity))).chain(builtins)
+    OFFERED.keys().filter(|name| **name != "print").filter_map(|name| Some((*name, arity(name)?)))
 }
 
 /// Calls an offered function. A failure names it.
@@ -136,6 +140,10 @@ impl Builtin {
             return (self.function.0)(&self.span, &self.parameters, arguments, true);
         };
         account::afford(estimate(arguments)).map_err(|what| failure(name, &what))?;
+        if name == "json.match_schema" {
+            let call = |arguments: &[Value]| (self.function.0)(&self.span, &self.parameters, arguments, true);
+            return mended::match_schema(arguments, call);
+        }
         let value = (self.function.0)(&self.span, &self.parameters, arguments, true)?;
         account::pay(account::weigh_built(&value)).map_err(|what| failure(name, &what))?;
         Ok(value)

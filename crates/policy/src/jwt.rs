@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 
 /// The longest token that is read, in bytes.
 const TOKEN_BYTES_MAX: usize = 1024 * 1024;
+/// How many tokens may be within one another.
+const NESTED_MAX: usize = 8;
 
 /// How a token is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub enum Algorithm {
     Rs384,
     /// RSA with SHA-512.
     Rs512,
+    /// RSA PSS with SHA-256, at least 2048 bits.
+    Ps256,
+    /// RSA PSS with SHA-384.
+    Ps384,
+    /// RSA PSS with SHA-512.
+    Ps512,
     /// ECDSA over P-256 with SHA-256.
     Es256,
     /// ECDSA over P-384 with SHA-384.
@@ -45,6 +53,9 @@ impl Algorithm {
             ("RS256", Self::Rs256),
             ("RS384", Self::Rs384),
             ("RS512", Self::Rs512),
+            ("PS256", Self::Ps256),
+            ("PS384", Self::Ps384),
+            ("PS512", Self::Ps512),
             ("ES256", Self::Es256),
             ("ES384", Self::Es384),
         ];
@@ -69,6 +80,9 @@ impl Algorithm {
             Self::Rs256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
             Self::Rs384 => Some(&signature::RSA_PKCS1_2048_8192_SHA384),
             Self::Rs512 => Some(&signature::RSA_PKCS1_2048_8192_SHA512),
+            Self::Ps256 => Some(&signature::RSA_PSS_2048_8192_SHA256),
+            Self::Ps384 => Some(&signature::RSA_PSS_2048_8192_SHA384),
+            Self::Ps512 => Some(&signature::RSA_PSS_2048_8192_SHA512),
             _ => None,
         }
     }
@@ -94,6 +108,36 @@ pub(crate) struct Token {
 impl Token {
     /// Takes the compact form apart, or says what is wrong with it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        Parts::read(bytes)?.token()
+    }
+
+    /// The same, of the innermost when a token is the content of another (RFC 7519, section 5.2).
+    pub(crate) fn innermost(bytes: &[u8]) -> Result<Self, String> {
+        let mut parts = Parts::read(bytes)?;
+        for _ in 0..NESTED_MAX {
+            let content = parts.header.get("cty").and_then(Value::as_str);
+            if !content.is_some_and(|content| content.eq_ignore_ascii_case("JWT")) {
+                return parts.token();
+            }
+            // Some write it as a JSON string.
+            let content = parts.payload.as_slice();
+            parts =
+                Parts::read(content.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(content))?;
+        }
+        Err(format!("more than {NESTED_MAX} tokens are within one another"))
+    }
+}
+
+/// A token of which the content is not read yet.
+struct Parts {
+    header: Map<String, Value>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+    signed: Vec<u8>,
+}
+
+impl Parts {
+    fn read(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() > TOKEN_BYTES_MAX {
             return Err(format!("the token is longer than {TOKEN_BYTES_MAX} bytes"));
         }
@@ -106,12 +150,23 @@ impl Token {
         };
         let decode =
             |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| "a part of the token is not base64url".to_owned());
-        let object = |part: &str| {
-            serde_json::from_slice(&decode(part)?).map_err(|_| "a part of the token is not a JSON object".to_owned())
-        };
         let signed = text.as_bytes()[..header.len() + 1 + payload.len()].to_vec();
-        Ok(Self { header: object(header)?, payload: object(payload)?, signature: decode(signature)?, signed })
+        let header = object(&decode(header)?)?;
+        // RFC 7516, section 4.1.2: only what is encrypted says how.
+        if header.contains_key("enc") {
+            return Err("the token is encrypted (JWE), which is not read".to_owned());
+        }
+        Ok(Self { header, payload: decode(payload)?, signature: decode(signature)?, signed })
     }
+
+    fn token(self) -> Result<Token, String> {
+        let payload = object(&self.payload)?;
+        Ok(Token { header: self.header, payload, signature: self.signature, signed: self.signed })
+    }
+}
+
+fn object(json: &[u8]) -> Result<Map<String, Value>, String> {
+    serde_json::from_slice(json).map_err(|_| "a part of the token is not a JSON object".to_owned())
 }
 
 enum Key {

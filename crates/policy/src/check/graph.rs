@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::check::walk::Clause;
-use crate::check::{Path, Rules};
+use crate::check::{Path, Pattern, Rules};
 use crate::engine::LoadError;
 
 /// How deep expressions may be nested along a chain of rules: evaluating each level takes some of the thread's stack.
@@ -62,15 +62,21 @@ pub(super) fn check_dependencies(rules: &Rules, clauses: &[Clause]) -> Result<us
     Graph { rules, paths, depths, edges }.check()
 }
 
-/// The rules that a known beginning of a path may lead to: those below it, and those above it, into whose value it leads.
-fn referred(paths: &[&Path], reference: &Path) -> Vec<usize> {
+/// The rules that a reference may lead to: those below it, and those above it, into whose value it leads.
+fn referred(paths: &[&Path], reference: &Pattern) -> Vec<usize> {
+    let known: Path = reference.iter().map_while(Clone::clone).collect();
     // The keys are sorted, so that all below a path stand together.
-    let first = paths.partition_point(|path| *path < reference);
-    let below =
-        paths[first..].iter().take_while(|path| path.starts_with(reference)).enumerate().map(|(at, _)| first + at);
-    let above = (1..reference.len())
-        .filter_map(|length| paths.binary_search_by(|path| path[..].cmp(&reference[..length])).ok());
+    let first = paths.partition_point(|path| **path < known);
+    let below = paths[first..].iter().take_while(|path| path.starts_with(&known)).enumerate();
+    let below = below.filter(|(_, path)| leads(reference, path)).map(|(at, _)| first + at);
+    let above =
+        (1..known.len()).filter_map(|length| paths.binary_search_by(|path| path[..].cmp(&known[..length])).ok());
     below.chain(above).collect()
+}
+
+/// Whether a reference and a path are the same as far as both go.
+pub(super) fn leads(reference: &Pattern, path: &Path) -> bool {
+    reference.iter().zip(path).all(|(part, name)| part.as_ref().is_none_or(|part| part == name))
 }
 
 impl Graph<'_> {

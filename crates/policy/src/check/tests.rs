@@ -95,6 +95,67 @@ fn arguments_are_counted() {
 }
 
 #[test]
+fn a_pattern_for_the_result_is_refused_where_it_would_not_be_bound() {
+    load(
+        "allow if { data.lib.f(1, x); time.now_ns(now); lower(\"A\", a); strings.count(\"a\", a, n); x < now; n > 0 }",
+    )
+    .unwrap();
+    assert_eq!(
+        refusal("allow if { io.jwt.decode(input.token, [_, claims, _]); claims.admin }"),
+        "a.rego:4: io.jwt.decode takes 1 arguments and is given 2; assign its result with := instead"
+    );
+    assert!(refusal("allow if { crypto.sha256(\"a\", digest); digest != \"\" }").contains("with := instead"));
+}
+
+#[test]
+fn a_reference_is_followed_beyond_its_variables() {
+    load("allow if data[input.x].value").unwrap();
+    load("allow if data.testimony[input.x].admitted").unwrap();
+    load("allow if data[input.x][input.y].admitted[input.z]").unwrap();
+    for rules in [
+        "allow if data[input.x][input.y].allow",
+        "allow if data[input.x].request.allow.more",
+        "allow if data.testimony[input.x].allow",
+        "allow if data.testimony[input.x][input.y]",
+        "allow if other.x[data[input.x]]",
+    ] {
+        assert!(refusal(rules).contains("a rule depends on itself: "), "{rules}: {}", refusal(rules));
+    }
+}
+
+#[test]
+fn a_reference_that_would_be_evaluated_in_part_is_refused() {
+    let limits = "limits[model].day := 5 if some model in [\"gpt\"]\nlimits.gpt.hour := 1\n";
+    let groups = "groups[team] contains \"alice\" if some team in [\"a\"]\ngroups.a contains \"bob\"\n";
+    for rules in [
+        format!("{limits}allow if limits.gpt.day == 5"),
+        format!("{limits}allow if data.testimony.request.limits.gpt.day == 5"),
+        format!("{limits}allow if count(limits.gpt) == 2"),
+        format!("{groups}allow if \"bob\" in groups.a"),
+        format!("{groups}allow if groups.a.alice"),
+    ] {
+        assert!(refusal(&rules).contains("which would be left out"), "{rules}: {}", refusal(&rules));
+    }
+    assert_eq!(
+        refusal(&format!("{groups}allow if\n groups.a.bob")),
+        "a.rego:6: data.testimony.request.groups.a.bob is defined by data.testimony.request.groups.a and by \
+         data.testimony.request.groups[…] (a.rego:4), which would be left out: give both rules heads of one form"
+    );
+    // What is asked with a variable, or as a whole, is evaluated from all rules.
+    for rules in [
+        format!("{limits}allow if limits.gpt.hour == 1"),
+        format!("{limits}allow if {{ some model in [\"gpt\"]; limits[model].day == 5; limits[model].hour == 1 }}"),
+        format!("{limits}allow if limits == {{\"gpt\": {{\"day\": 5, \"hour\": 1}}}}"),
+        format!("{groups}allow if {{ some team in [\"a\"]; count(groups[team]) == 2 }}"),
+        "limits[model] := 5 if some model in [\"gpt\"]\nlimits.other := 1\nallow if limits.gpt + limits.other == 6"
+            .to_owned(),
+    ] {
+        let decision = load(&rules).unwrap().decide(crate::Point::Request, &crate::Input::default());
+        assert!(decision.allow, "{rules}: {decision:?}");
+    }
+}
+
+#[test]
 fn a_rule_that_depends_on_itself_is_refused() {
     for rules in [
         "allow if allow",

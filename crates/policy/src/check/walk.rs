@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::unstable::{AssignOp, Expr, Literal, Module, Query, Rule, RuleAssign, RuleHead, Span, WithModifier};
 
-use crate::check::{Path, Place};
+use crate::check::{Path, Pattern, Place};
 
 /// One clause of a rule.
 pub(super) struct Clause {
     pub(super) path: Path,
+    /// The whole head, of which `path` is the known beginning.
+    pub(super) head: Pattern,
+    /// Whether it adds to a set (`contains`).
+    pub(super) is_set: bool,
     pub(super) place: Place,
     /// How many arguments it takes, when it is a function.
     pub(super) arity: Option<usize>,
     pub(super) calls: Vec<Call>,
-    /// The known beginnings of paths that it refers to.
-    pub(super) references: Vec<Path>,
+    /// What it refers to.
+    pub(super) references: Vec<Pattern>,
     /// How deep its expressions are nested.
     pub(super) depth: usize,
 }
@@ -69,6 +73,11 @@ fn place(span: &Span) -> Place {
 
 /// The parts of a reference up to the first that is only known in evaluation.
 pub(super) fn static_path(expression: &Expr) -> Path {
+    pattern(expression).into_iter().map_while(|part| part).collect()
+}
+
+/// All parts of a reference.
+fn pattern(expression: &Expr) -> Pattern {
     let mut parts = Vec::new();
     let mut next = Some(expression);
     while let Some(expression) = next {
@@ -80,18 +89,17 @@ pub(super) fn static_path(expression: &Expr) -> Path {
                 next = Some(refr);
             }
             Expr::RefBrack { refr, index, .. } => {
-                let Expr::String { value, .. } = index.as_ref() else {
-                    parts.push(None);
-                    next = Some(refr);
-                    continue;
-                };
-                parts.push(value.as_string().ok().map(|text| text.to_string()));
+                parts.push(match index.as_ref() {
+                    Expr::String { value, .. } => value.as_string().ok().map(|text| text.to_string()),
+                    _ => None,
+                });
                 next = Some(refr);
             }
             _ => parts.push(None),
         }
     }
-    parts.into_iter().rev().map_while(|part| part).collect()
+    parts.reverse();
+    parts
 }
 
 enum Item<'a> {
@@ -107,7 +115,7 @@ struct Walk<'a> {
     pending: Vec<(Item<'a>, usize)>,
     /// Names that the clause declares anywhere: these are not rules. Functions are looked up regardless.
     locals: BTreeSet<String>,
-    mentioned: Vec<Path>,
+    mentioned: Vec<Pattern>,
     clause: Clause,
 }
 
@@ -122,6 +130,8 @@ impl<'a> Walk<'a> {
         };
         let clause = Clause {
             path: package.iter().cloned().chain(static_path(refr)).collect(),
+            head: package.iter().cloned().map(Some).chain(pattern(refr)).collect(),
+            is_set: matches!(rule, Rule::Spec { head: RuleHead::Set { .. }, .. }),
             place: place(refr.span()),
             arity: function.then_some(arguments.len()),
             calls: Vec::new(),
@@ -167,14 +177,17 @@ impl<'a> Walk<'a> {
             }
         }
         let mentioned = std::mem::take(&mut self.mentioned);
-        for path in mentioned {
-            if path.first().is_some_and(|root| !self.locals.contains(root)) {
-                let mut candidates = self.candidates(&path);
-                self.clause.references.append(&mut candidates);
+        for pattern in mentioned {
+            let known: Path = pattern.iter().map_while(Clone::clone).collect();
+            if known.first().is_some_and(|root| !self.locals.contains(root)) {
+                for candidate in self.candidates(&known) {
+                    let rest = pattern[known.len()..].iter().cloned();
+                    self.clause.references.push(candidate.into_iter().map(Some).chain(rest).collect());
+                }
             }
         }
-        for call in &self.clause.calls {
-            self.clause.references.extend(call.candidates.iter().cloned());
+        for candidate in self.clause.calls.iter().flat_map(|call| &call.candidates) {
+            self.clause.references.push(candidate.iter().cloned().map(Some).collect());
         }
         self.clause
     }
@@ -251,7 +264,7 @@ impl<'a> Walk<'a> {
             | Expr::Number { .. }
             | Expr::Bool { .. }
             | Expr::Null { .. } => {}
-            Expr::Var { .. } => self.mentioned.push(static_path(expression)),
+            Expr::Var { .. } => self.mentioned.push(pattern(expression)),
             Expr::RefDot { .. } | Expr::RefBrack { .. } => self.reference(expression, depth),
             Expr::Array { items, .. } | Expr::Set { items, .. } => items.iter().for_each(|item| push(item)),
             Expr::Object { fields, .. } => fields.iter().for_each(|(_, key, value)| {
@@ -291,9 +304,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The known beginning of a reference, and whatever is in its brackets.
+    /// A reference, and whatever is in its brackets.
     fn reference(&mut self, expression: &'a Expr, depth: usize) {
-        self.mentioned.push(static_path(expression));
+        self.mentioned.push(pattern(expression));
         self.brackets(expression, depth);
     }
 

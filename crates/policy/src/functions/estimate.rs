@@ -31,7 +31,9 @@ pub(super) const ESTIMATES: &[(&str, Estimate)] = &[
     ("json.filter", every),
     ("json.marshal", every),
     ("json.marshal_with_options", |a| every(a).saturating_mul(4)),
-    ("json.match_schema", every),
+    ("json.match_schema", |a| {
+        if number(a, 0) { TOO_MUCH } else { every(a).saturating_add(text(a, 0).saturating_mul(ENTRY_BYTES / 2)) }
+    }),
     ("json.patch", every),
     ("json.remove", every),
     ("json.unmarshal", |a| if number(a, 0) { TOO_MUCH } else { text(a, 0).saturating_mul(ENTRY_BYTES / 2) }),
@@ -53,7 +55,6 @@ pub(super) const ESTIMATES: &[(&str, Estimate)] = &[
     ("sprintf", formatted),
     ("strings.any_prefix_match", pairs),
     ("strings.any_suffix_match", pairs),
-    ("strings.replace_n", replaced_all),
     ("strings.reverse", texts),
     ("to_number", |a| if number(a, 0) { TOO_MUCH } else { 0 }),
     ("units.parse", |a| if number(a, 0) { TOO_MUCH } else { 0 }),
@@ -140,22 +141,6 @@ fn matches(arguments: &[Value]) -> u64 {
 fn replaced(text: &str, old: &str, grows: u64) -> u64 {
     let places = if old.is_empty() { text.len() + 1 } else { text.matches(old).count() };
     (text.len() as u64).saturating_add((places as u64 + 1).saturating_mul(grows))
-}
-
-/// One replacement after the other, each of what the ones before have made.
-fn replaced_all(arguments: &[Value]) -> u64 {
-    const MEASURED_MAX: u64 = 1 << 24;
-    let Some(Value::Object(pairs)) = arguments.first() else { return 0 };
-    let mut made = string(arguments, 1).to_owned();
-    for (old, new) in pairs.iter_sorted() {
-        let (Value::String(old), Value::String(new)) = (old, new) else { return 0 };
-        let length = replaced(&made, old, new.len() as u64);
-        if length > MEASURED_MAX {
-            return TOO_MUCH;
-        }
-        made = made.replace(old.as_ref(), new);
-    }
-    made.len() as u64
 }
 
 /// The format, its arguments, and the widths that the format asks for.

@@ -17,6 +17,9 @@ pub(super) const FUNCTIONS: &[(&str, u8, Function)] = &[
     ("io.jwt.verify_rs256", 2, |a| verify(Algorithm::Rs256, a)),
     ("io.jwt.verify_rs384", 2, |a| verify(Algorithm::Rs384, a)),
     ("io.jwt.verify_rs512", 2, |a| verify(Algorithm::Rs512, a)),
+    ("io.jwt.verify_ps256", 2, |a| verify(Algorithm::Ps256, a)),
+    ("io.jwt.verify_ps384", 2, |a| verify(Algorithm::Ps384, a)),
+    ("io.jwt.verify_ps512", 2, |a| verify(Algorithm::Ps512, a)),
     ("io.jwt.verify_es256", 2, |a| verify(Algorithm::Es256, a)),
     ("io.jwt.verify_es384", 2, |a| verify(Algorithm::Es384, a)),
 ];
@@ -29,9 +32,9 @@ fn document(json: &serde_json::Map<String, serde_json::Value>) -> Value {
     Value::from(serde_json::Value::Object(json.clone()))
 }
 
-/// `[header, payload, signature in hexadecimal]`; nothing is verified.
+/// `[header, payload, signature in hexadecimal]`, of the innermost where a token is within a token; nothing is verified.
 fn decode(arguments: &[Value]) -> Result<Value, Failure> {
-    let token = token(arguments)?;
+    let token = Token::innermost(text(arguments, 0)?)?;
     Ok(Value::from(vec![document(&token.header), document(&token.payload), hex(&token.signature)]))
 }
 
@@ -61,7 +64,7 @@ struct Constraints {
     alg: Option<String>,
     iss: Option<String>,
     aud: Option<String>,
-    time_ns: Option<f64>,
+    time_s: Option<f64>,
 }
 
 impl Constraints {
@@ -71,7 +74,7 @@ impl Constraints {
         for (name, value) in fields.iter_sorted() {
             let name = name.as_string().map_err(|_| "a constraint's name must be a string")?;
             if name.as_ref() == "time" {
-                constraints.time_ns = Some(value.as_f64().map_err(|_| "the constraint time must be a number")?);
+                constraints.time_s = Some(seconds(value).ok_or("the constraint time must be a number")?);
                 continue;
             }
             let slot = match name.as_ref() {
@@ -113,11 +116,18 @@ impl Constraints {
             (Some(serde_json::Value::Array(some)), Some(wanted)) => some.iter().any(|one| one.as_str() == Some(wanted)),
             _ => false,
         };
-        let now = self.time_ns.unwrap_or_else(|| Value::from(now_ns()).as_f64().unwrap_or(f64::MAX)) / 1e9;
+        let now = self.time_s.or_else(|| seconds(&Value::from(now_ns())));
         let number = |name: &str| claim(name).map(|value| value.as_f64());
         // A time that is no number is not a time that has been kept.
-        let begun = number("nbf").is_none_or(|at| at.is_some_and(|at| at <= now));
-        let ended = number("exp").is_some_and(|at| at.is_none_or(|at| at <= now));
+        let begun = number("nbf").is_none_or(|at| at.zip(now).is_some_and(|(at, now)| at <= now));
+        let ended = number("exp").is_some_and(|at| at.zip(now).is_none_or(|(at, now)| at <= now));
         issuer && audience && begun && !ended
     }
+}
+
+/// Nanoseconds as seconds. Those of our days are whole numbers with more digits than a float has, which as such they are not
+/// read as.
+fn seconds(ns: &Value) -> Option<f64> {
+    let whole = ns.as_i64().ok().and_then(|ns| serde_json::Number::from(ns).as_f64());
+    whole.or_else(|| ns.as_f64().ok()).map(|ns| ns / 1e9)
 }

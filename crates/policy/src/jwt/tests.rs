@@ -29,6 +29,8 @@ fn tokens_of_another_program_verify_under_every_form_of_their_key() {
     }
     assert!(verifies(Algorithm::Hs256, "secret", "hs256"));
     assert!(verifies(Algorithm::Hs512, "secret", "hs512"));
+    assert!(verifies(Algorithm::Ps256, &vector("ps_public"), "ps256"));
+    assert!(verifies(Algorithm::Ps512, &vector("ps_public"), "ps512"));
 }
 
 #[test]
@@ -38,6 +40,10 @@ fn a_key_of_another_kind_verifies_nothing() {
     assert!(!verifies(Algorithm::Es256, &vector("rsa_public"), "es256"));
     assert!(!verifies(Algorithm::Es256, &vector("ec384_public"), "es256"));
     assert!(!verifies(Algorithm::Rs512, &vector("rsa_public"), "rs256"));
+    assert!(!verifies(Algorithm::Rs256, &vector("ps_public"), "ps256"));
+    assert!(!verifies(Algorithm::Ps512, &vector("ps_public"), "ps256"));
+    assert!(!verifies(Algorithm::Ps256, &vector("rsa_public"), "ps256"));
+    assert!(!verifies(Algorithm::Ps256, &vector("rsa_public"), "rs256"));
     // An attacker who knows the public key signs with it as if it were a secret.
     assert!(!verifies(Algorithm::Rs256, &vector("rsa_public"), "confused"));
     for algorithm in [Algorithm::Hs256, Algorithm::Rs256, Algorithm::Es256] {
@@ -57,9 +63,67 @@ fn what_is_no_token_or_key_is_said() {
     }
 }
 
+/// A token of our own under the key `secret`.
+fn made(header: &Value, payload: &[u8]) -> String {
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"secret"), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+#[test]
+fn a_token_within_a_token_is_read() {
+    let plain = serde_json::json!({"alg": "HS256"});
+    let around = serde_json::json!({"alg": "HS256", "cty": "JWT"});
+    let mut token = made(&plain, br#"{"sub": "alice"}"#);
+    for depth in 0..=NESTED_MAX {
+        assert_eq!(Token::innermost(token.as_bytes()).is_ok(), depth < NESTED_MAX, "{depth}");
+        token = made(&around, if depth % 2 == 0 { token } else { format!("\"{token}\"") }.as_bytes());
+    }
+    let once = made(&around, made(&plain, br#"{"sub": "alice"}"#).as_bytes());
+    assert_eq!(Token::innermost(once.as_bytes()).unwrap().payload["sub"], "alice");
+    // Whoever verifies is given what was signed, not what is within.
+    assert!(Token::parse(once.as_bytes()).is_err());
+}
+
+#[test]
+fn what_is_encrypted_is_not_taken_for_what_is_signed() {
+    let token = made(&serde_json::json!({"alg": "HS256", "enc": "A256GCM"}), br#"{"sub": "alice"}"#);
+    assert!(Token::parse(token.as_bytes()).is_err_and(|error| error.contains("encrypted")));
+    assert!(Token::innermost(token.as_bytes()).is_err());
+}
+
+#[test]
+fn times_of_our_days_are_compared_to_the_fraction() {
+    let claims = br#"{"sub": "alice", "nbf": 1790000000, "exp": 1800000000.5}"#;
+    let token = Value::from(made(&serde_json::json!({"alg": "HS256"}), claims));
+    let check = |time: Value, now_ns: i64| {
+        let mut constraints = serde_json::json!({"secret": "secret"});
+        if !time.is_null() {
+            constraints["time"] = time;
+        }
+        decode_verify_token(&token, &constraints, now_ns).unwrap()
+    };
+    for (at, valid) in [
+        (1_789_999_999_000_000_000_i64, false),
+        (1_790_000_000_000_000_000, true),
+        (1_795_425_242_123_456_789, true),
+        (1_800_000_000_400_000_000, true),
+        (1_800_000_000_500_000_000, false),
+        (1_900_000_000_000_000_000, false),
+    ] {
+        assert_eq!(check(Value::Null, at), valid, "now is {at}");
+        assert_eq!(check(at.into(), 0), valid, "the constraint is {at}");
+    }
+    assert!(check(1_790_000_000_000_000_000.25.into(), 0));
+}
+
 /// Whether `[valid, header, payload]` is valid under constraints, as a rule sees it; an error when the rule fails.
 fn decode_verify(token: &str, constraints: &Value, now_ns: i64) -> Result<bool, String> {
-    let (token, constraints) = (Value::from(vector(token)), constraints.to_string());
+    decode_verify_token(&Value::from(vector(token)), constraints, now_ns)
+}
+
+fn decode_verify_token(token: &Value, constraints: &Value, now_ns: i64) -> Result<bool, String> {
+    let constraints = constraints.to_string();
     let rules = format!(
         "package testimony.request\nallow if {{ [valid, _, claims] := io.jwt.decode_verify({token},\n{}); valid; claims.sub == \"alice\" }}",
         constraints.replace(",\"", ",\n\"")

@@ -170,3 +170,41 @@ test_output_arguments if {
 	split("a,b", ",", parts)
 	parts == ["a", "b"]
 }
+
+test_occurrences_are_counted_without_overlapping if {
+	strings.count("aaaa", "aa") == 2
+	strings.count("ab", "") == 3
+	strings.count("", "") == 1
+	strings.count("", "a") == 0
+	strings.count("äöä", "ä") == 2
+	strings.count("äöä", "") == 4
+}
+
+test_what_was_put_in_is_not_replaced_again if {
+	strings.replace_n({"cat": "dog", "dog": "cat"}, "a cat and a dog") == "a dog and a cat"
+	strings.replace_n({"a": "1", "ab": "2"}, "abba") == "1bb1"
+	strings.replace_n({"b": "", "ab": "x"}, "aabb") == "ax"
+	strings.replace_n({"": "-"}, "äb") == "-ä-b-"
+	strings.replace_n({"": "-", "ä": "a"}, "äb") == "-a-b-"
+	strings.replace_n({}, "ab") == "ab"
+}
+
+test_what_is_no_text_is_not_json if {
+	json.is_valid("[1, {}]")
+	not json.is_valid("[1,")
+	not json.is_valid("")
+	not json.is_valid(1)
+}
+
+person := {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+
+test_a_document_may_be_given_to_a_schema_as_text if {
+	json.match_schema({"age": 5}, person) == [true, []]
+	json.match_schema(`{"age": 5}`, person) == [true, []]
+	json.match_schema(`{"age": "five"}`, person)[0] == false
+	json.match_schema(`{"age": "five"}`, {"properties": person.properties})[0] == false
+	json.match_schema("5", {"type": "integer"})[0]
+	[false, [first]] := json.match_schema({}, person)
+	contains(first.desc, "age")
+	first.error == first.desc
+}
