@@ -89,6 +89,11 @@ fn check_call(rules: &Rules, call: &walk::Call) -> Result<(), LoadError> {
             what: format!("{name} takes {arity} arguments and is given {given}{what}"),
         })
     };
+    // The evaluator goes through what it finds with a statement only; anywhere else it would be undefined without a word.
+    if name == "walk" && !(call.is_statement && call.arguments == Some(arity + 1)) {
+        let what = "walk is a statement of its own: walk(x, [path, value])".to_owned();
+        return Err(LoadError::Rule { place, what });
+    }
     match call.arguments {
         Some(given) if given == arity || name == "print" => Ok(()),
         Some(given) if given == arity + 1 && binds => Ok(()),

@@ -81,11 +81,14 @@ pub(crate) fn call(name: &str, arguments: &[Value]) -> Result<Value, anyhow::Err
     }
 }
 
-/// Tells an interpreter of those that it lacks, and of those that must be paid for. The others it calls itself.
+/// Tells an interpreter of those that it lacks or has otherwise, and of those that must be paid for. The others it calls itself.
 pub(crate) fn add_functions(engine: &mut Engine) -> Result<(), String> {
     let told = OFFERED.iter().filter_map(|(name, offered)| match offered {
         Offered::Ours(_) => Some((*name, arity(name)?)),
-        Offered::Builtin(builtin) => builtin.estimate.map(|_| (*name, builtin.parameters.len())),
+        Offered::Builtin(builtin) => {
+            let is_told = builtin.estimate.is_some() || builtin.around.is_some();
+            is_told.then(|| (*name, builtin.parameters.len()))
+        }
     });
     for (name, arity) in told {
         let arity = u8::try_from(arity).unwrap_or(u8::MAX);
@@ -121,6 +124,8 @@ struct Builtin {
     function: BuiltinFcn,
     /// For those that can build more than they are given.
     estimate: Option<estimate::Estimate>,
+    /// For those that it has otherwise than OPA.
+    around: Option<mended::Around>,
     /// Only for its messages: it is told where it stands, which is not known here.
     span: Span,
     parameters: Vec<Ref<Expr>>,
@@ -132,20 +137,22 @@ impl Builtin {
         let span = Span { source, line: 1, col: 1, start: 0, end: 0 };
         let parameter = || Ref::new(Expr::Null { span: span.clone(), value: Value::Null, eidx: 0 });
         let parameters = (0..function.1).map(|_| parameter()).collect();
-        Ok(Self { function, estimate, span, parameters })
+        let around = mended::AROUND.iter().find(|(of, _)| *of == name).map(|(_, around)| *around);
+        Ok(Self { function, estimate, around, span, parameters })
     }
 
     fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, anyhow::Error> {
-        let Some(estimate) = self.estimate else {
-            return (self.function.0)(&self.span, &self.parameters, arguments, true);
-        };
-        account::afford(estimate(arguments)).map_err(|what| failure(name, &what))?;
-        if name == "json.match_schema" {
-            let call = |arguments: &[Value]| (self.function.0)(&self.span, &self.parameters, arguments, true);
-            return mended::match_schema(arguments, call);
+        let call = |arguments: &[Value]| (self.function.0)(&self.span, &self.parameters, arguments, true);
+        if let Some(estimate) = self.estimate {
+            account::afford(estimate(arguments)).map_err(|what| failure(name, &what))?;
         }
-        let value = (self.function.0)(&self.span, &self.parameters, arguments, true)?;
-        account::pay(account::weigh_built(&value)).map_err(|what| failure(name, &what))?;
+        let value = match self.around {
+            Some(around) => around(arguments, &call)?,
+            None => call(arguments)?,
+        };
+        if self.estimate.is_some() {
+            account::pay(account::weigh_built(&value)).map_err(|what| failure(name, &what))?;
+        }
         Ok(value)
     }
 }

@@ -108,6 +108,31 @@ fn a_pattern_for_the_result_is_refused_where_it_would_not_be_bound() {
 }
 
 #[test]
+fn walk_is_refused_where_nothing_would_be_gone_through() {
+    for rules in [
+        "allow if { walk(input, [path, value]); count(path) == 0; value == input }",
+        "allow if count([value | walk(input, [_, value])]) > 0",
+        "allow if { walk(input, [path, _]) with input as {}; path == [] }",
+        "allow if { walk(input, [[], _]) }",
+    ] {
+        let decision = load(rules).unwrap().decide(crate::Point::Request, &crate::Input::default());
+        assert!(decision.allow, "{rules}: {decision:?}");
+    }
+    for rules in [
+        "allow if { [path, value] := walk(input); count(path) == 0; value == input }",
+        "allow if { some [path, _] in walk(input); path == [] }",
+        "allow if not walk(input, [_, \"secret\"])",
+        "allow if { every pair in walk(input) { pair } }",
+        "allow if count(walk(input)) > 0",
+        "allow if walk(input)",
+        "allow if { x := walk(input, [_, 1]); x }",
+        "allow if { true with walk as 1 }",
+    ] {
+        assert_eq!(refusal(rules), "a.rego:4: walk is a statement of its own: walk(x, [path, value])", "{rules}");
+    }
+}
+
+#[test]
 fn a_reference_is_followed_beyond_its_variables() {
     load("allow if data[input.x].value").unwrap();
     load("allow if data.testimony[input.x].admitted").unwrap();

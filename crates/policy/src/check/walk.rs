@@ -31,6 +31,8 @@ pub(super) struct Call {
     pub(super) place: Place,
     /// How many arguments are given; unknown for a function that is replaced.
     pub(super) arguments: Option<usize>,
+    /// Whether it is a statement of its own, not within another expression and not negated.
+    pub(super) is_statement: bool,
 }
 
 impl Call {
@@ -204,8 +206,8 @@ impl<'a> Walk<'a> {
 
     fn call(&mut self, name: &Expr, span: &Span, arguments: Option<usize>) {
         let written = static_path(name);
-        let call = Call { candidates: self.candidates(&written), written, place: place(span), arguments };
-        self.clause.calls.push(call);
+        let candidates = self.candidates(&written);
+        self.clause.calls.push(Call { written, candidates, place: place(span), arguments, is_statement: false });
     }
 
     fn query(&mut self, query: &'a Query, depth: usize) {
@@ -217,9 +219,15 @@ impl<'a> Walk<'a> {
                     key.iter().chain([value]).for_each(|pattern| self.declare(pattern));
                     self.pending.push((Item::Expression(collection), depth));
                 }
-                Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => {
-                    self.pending.push((Item::Expression(expr), depth));
-                }
+                Literal::Expr { expr, .. } => match expr.as_ref() {
+                    Expr::Call { span, fcn, params, .. } => {
+                        self.pending.extend(params.iter().map(|param| (Item::Expression(param.as_ref()), depth + 1)));
+                        self.call(fcn, span, Some(params.len()));
+                        self.clause.calls.last_mut().iter_mut().for_each(|call| call.is_statement = true);
+                    }
+                    other => self.pending.push((Item::Expression(other), depth)),
+                },
+                Literal::NotExpr { expr, .. } => self.pending.push((Item::Expression(expr), depth)),
                 Literal::Every { key, value, domain, query, .. } => {
                     self.locals.extend(key.iter().chain([value]).map(|name| name.text().to_owned()));
                     self.pending.push((Item::Expression(domain), depth));

@@ -89,6 +89,19 @@ fn a_function_that_fails_is_a_denial_that_names_the_line() {
 }
 
 #[test]
+fn a_glob_that_would_be_read_otherwise_is_a_denial() {
+    for pattern in ["{www.,}a.b", "{,www.}a.b", "{x,,y}", "a{}b", "{a,{b,}}"] {
+        let error = error(&format!("allow if glob.match(`{pattern}`, null, input.actor.id)"));
+        assert!(error.ends_with("glob.match: an empty alternative is not read"), "{pattern}: {error}");
+    }
+    for pattern in ["{al,bo}ice", "al[{,}i]ce", "{a,b}l{i,o}ce", "al{[,],i}ce"] {
+        assert!(decide(&format!("allow if glob.match(`{pattern}`, null, input.actor.id)")).allow, "{pattern}");
+    }
+    assert!(decide("allow if glob.match(`a,,i`, null, `a,,i`)").allow);
+    assert!(decide("allow if glob.match(`a\\{,b`, null, `a{,b`)").allow);
+}
+
+#[test]
 fn a_failure_within_a_negation_does_not_allow() {
     error("allow if not time.parse_rfc3339_ns(input.actor.id)");
     error("allow if not to_number(input.actor.id)");

@@ -24,6 +24,7 @@ pub(super) const ESTIMATES: &[(&str, Estimate)] = &[
     ("base64url.encode_no_pad", texts),
     ("bits.lsh", |a| integer(a, 1).map_or(TOO_MUCH, |bits| bits / 8)),
     ("concat", |a| text(a, 0).saturating_mul(items(a, 1)).saturating_add(weight(a, 1))),
+    ("glob.match", texts),
     ("graph.reachable", every),
     ("hex.decode", texts),
     ("hex.encode", texts),

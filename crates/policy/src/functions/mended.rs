@@ -82,3 +82,24 @@ pub(super) fn match_schema(
     account::pay(weigh_built(&value)).map_err(|what| fail(&what))?;
     Ok(value)
 }
+
+/// A glob with an empty alternative (`{www.,}example.com`) would match as if that were not there.
+pub(super) fn check_glob(arguments: &[Value]) -> Result<(), Failure> {
+    let (mut open, mut is_class, mut before) = (0_usize, false, ' ');
+    for character in string(arguments, 0)?.chars() {
+        let is_end = matches!(character, ',' | '}') && open > 0;
+        match character {
+            _ if before == '\\' => {}
+            ']' if is_class => is_class = false,
+            _ if is_class => {}
+            '[' => is_class = true,
+            _ if is_end && matches!(before, '{' | ',') => return Err("an empty alternative is not read".to_owned()),
+            '{' => open += 1,
+            '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        // What stands after a backslash is an ordinary character, another backslash too.
+        before = if before == '\\' { ' ' } else { character };
+    }
+    Ok(())
+}
