@@ -86,6 +86,15 @@ async fn what_an_opa_decides_is_what_our_own_rules_would_have_said() {
 }
 
 #[tokio::test]
+async fn a_task_of_its_own_may_ask() {
+    let (url, _asked) = opa(200, r#"{"result": {"allow": true}}"#.to_owned()).await;
+    let delegate = Delegate::new(&url, None, WITHIN, vec![Point::Request]).unwrap();
+    let asking = delegate.clone();
+    let decided = tokio::spawn(async move { asking.decide(Point::Request, &input()).await });
+    assert!(decided.await.unwrap().decision.allow);
+}
+
+#[tokio::test]
 async fn the_question_is_the_input_with_the_token_and_nothing_else() {
     let (url, asked) = opa(200, r#"{"result": {"allow": true}}"#.to_owned()).await;
     let delegate = Delegate::new(&url, Some("s3cret"), WITHIN, vec![Point::Admin]).unwrap();
