@@ -269,7 +269,7 @@ def test_keys_that_change_and_issuers_that_do_not_answer_over_a_minute(start, we
         "private": (json.dumps({"keys": [secret]}).encode(), "no key that could be used"),
         "twice": (json.dumps({"keys": [one.jwk(), {**two.jwk(), "kid": "one"}]}).encode(), "two keys of the set"),
         "large": (json.dumps({"keys": [one.jwk()]}).encode().ljust(300 << 10), "more than the 262144"),
-        "huge": (json.dumps({"keys": [one.jwk()]}).encode().ljust(2 << 20), ""),
+        "huge": (json.dumps({"keys": [one.jwk()]}).encode().ljust(2 << 20), "more than 1048576 bytes"),
     }
     for name, (body, _) in answers.items():
         web.put(bad[name].path, body)
@@ -277,7 +277,7 @@ def test_keys_that_change_and_issuers_that_do_not_answer_over_a_minute(start, we
     web.put(bad["gone"].path, b"gone", 410)
     web.put(bad["moved"].path, b"", 302, location=web.url("/elsewhere"))
     web.pages[bad["slow"].path] = lambda _: (done.wait(90), (200, {}, b""))[1]
-    told = {name: text for name, (_, text) in answers.items()} | {"gone": "410", "moved": "302", "slow": "did not answer within 10 s", "away": "cannot be reached"}
+    told = {name: text for name, (_, text) in answers.items()} | {"gone": "410", "moved": "302", "slow": "did not answer within 10s", "away": "cannot be reached"}
     server, ask = start(rotating, withdrawing, keeping, away, *bad.values())
 
     def is_told(name):

@@ -210,7 +210,7 @@ def test_a_certificate_says_who_calls(encrypted, authority):
 
 
 def test_a_certificate_without_a_rule_is_nobody_and_that_is_recorded(encrypted, authority):
-    server = encrypted(asks_clients(authority), RULES)
+    server = encrypted(asks_clients(authority), RULES + '[access]\nanonymous = "admin"\n')
     stranger = trusting(authority, authority.issue("stranger"))
     # Even here, where whoever shows nothing is administrator.
     status, _, text = call(server, stranger)

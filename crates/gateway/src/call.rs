@@ -62,7 +62,7 @@ pub(crate) struct Call {
     status: Option<StatusCode>,
 }
 
-/// The rules that a call is judged by to its end, and what the policy was asked about its request.
+/// The rules that a call is judged by to its end, and what was asked about its request, where its answer is asked about too.
 pub(crate) struct Rulebook {
     pub(crate) rules: Arc<Rules>,
     pub(crate) question: Option<Input>,

@@ -268,6 +268,7 @@ impl Gateway {
         match (refusal, request) {
             (None, Some(request)) => {
                 let intent = facts.request(&self.inner.world, arrival, &self.upstream, Some((&request, &judgement)));
+                let question = question.filter(|_| rules.ask_about_answers());
                 let rulebook = Rulebook { rules, question };
                 self.forward(arrival, facts, intent, body.clone(), Some(rulebook)).await
             }

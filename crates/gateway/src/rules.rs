@@ -75,6 +75,14 @@ impl Rules {
         self.policy.is_some() || self.opa.is_some() || !self.input.judges.is_empty() || !self.output.judges.is_empty()
     }
 
+    /// Whether somebody is asked about answers.
+    pub(crate) fn ask_about_answers(&self) -> bool {
+        let point = Point::Response;
+        !self.output.judges.is_empty()
+            || self.policy.as_ref().is_some_and(|policy| policy.answers(point))
+            || self.opa.as_ref().is_some_and(|opa| opa.answers(point))
+    }
+
     /// Asks the policy whether somebody may change something; `Ok` where it has no rules for that, since then roles alone decide.
     ///
     /// # Errors

@@ -5,8 +5,11 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `arrival` | [`Arrival`]: how something came in; identifiers of what is sent again |
 //! | `records` | our own format: JSON, or JSON lines (`POST /api/v1/records`) |
 
+mod arrival;
 mod records;
 
+pub use arrival::Arrival;
 pub use records::{Door, Form, Keys, RECORDS_MAX, Rejected};

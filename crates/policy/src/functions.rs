@@ -87,7 +87,7 @@ pub(crate) fn add_functions(engine: &mut Engine) -> Result<(), String> {
         Offered::Ours(_) => Some((*name, arity(name)?)),
         Offered::Builtin(builtin) => {
             let is_told = builtin.estimate.is_some() || builtin.around.is_some();
-            is_told.then(|| (*name, builtin.parameters.len()))
+            is_told.then_some((*name, builtin.parameters.len()))
         }
     });
     for (name, arity) in told {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use regorus::unstable::{Expr, Literal, Module, Query, Ref, Rule, RuleAssign, RuleHead};
 
 use crate::check::walk::Clause;
-use crate::check::{Path, walk};
+use crate::check::{Path, Pattern, walk};
 
 /// What one body of a rule gives.
 enum Given<'a> {
@@ -34,9 +34,14 @@ pub(super) fn is_compilable(modules: &[Ref<Module>], clauses: &[Clause]) -> bool
         paths.get(behind).is_some_and(|path| path.starts_with(reference))
     };
     !(paths.iter().any(|path| is_several(path))
-        || clauses.iter().flat_map(|clause| &clause.references).any(is_several)
+        || clauses.iter().flat_map(|clause| &clause.references).any(|reference| is_several(&known(reference)))
         || rules.values().any(|clauses| is_ambiguous(clauses))
         || rules.values().flatten().any(|rule| has_endless_comprehension(rule)))
+}
+
+/// A reference up to its first variable.
+fn known(reference: &Pattern) -> Path {
+    reference.iter().map_while(Clone::clone).collect()
 }
 
 fn is_ambiguous(clauses: &[&Rule]) -> bool {

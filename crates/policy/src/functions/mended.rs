@@ -2,13 +2,22 @@
 
 use regorus::Value;
 
-use super::account::{afford, weigh_built};
+use super::account::afford;
 use super::crypto::text;
-use super::{Failure, Function, account, failure};
+use super::{Failure, Function, failure};
 
 /// Name, number of arguments, function.
 pub(super) const FUNCTIONS: &[(&str, u8, Function)] =
     &[("json.is_valid", 1, is_valid), ("strings.count", 2, count), ("strings.replace_n", 2, replace_n)];
+
+/// The evaluator's own function.
+type Evaluator<'a> = dyn Fn(&[Value]) -> Result<Value, anyhow::Error> + 'a;
+
+/// What is done around a function of the evaluator.
+pub(super) type Around = fn(&[Value], &Evaluator<'_>) -> Result<Value, anyhow::Error>;
+
+/// Name, what is done around it.
+pub(super) const AROUND: &[(&str, Around)] = &[("glob.match", glob_match), ("json.match_schema", match_schema)];
 
 /// How many bytes are compared in the time in which one is built.
 const COMPARED_AT_ONCE: usize = 16;
@@ -61,10 +70,7 @@ fn replace_n(arguments: &[Value]) -> Result<Value, Failure> {
 
 /// A document may be given as text, which the evaluator would take for a string; and errors are an array of objects. Only the
 /// first is given.
-pub(super) fn match_schema(
-    arguments: &[Value],
-    call: impl Fn(&[Value]) -> Result<Value, anyhow::Error>,
-) -> Result<Value, anyhow::Error> {
+fn match_schema(arguments: &[Value], call: &Evaluator<'_>) -> Result<Value, anyhow::Error> {
     let fail = |what: &str| failure("json.match_schema", what);
     let mut arguments = arguments.to_vec();
     if let Some(document) = arguments.first_mut()
@@ -78,13 +84,16 @@ pub(super) fn match_schema(
         Value::String(error) => vec![Value::from(serde_json::json!({"desc": error.as_ref(), "error": error.as_ref()}))],
         _ => Vec::new(),
     };
-    let value = Value::from(vec![value[0].clone(), Value::from(errors)]);
-    account::pay(weigh_built(&value)).map_err(|what| fail(&what))?;
-    Ok(value)
+    Ok(Value::from(vec![value[0].clone(), Value::from(errors)]))
 }
 
 /// A glob with an empty alternative (`{www.,}example.com`) would match as if that were not there.
-pub(super) fn check_glob(arguments: &[Value]) -> Result<(), Failure> {
+fn glob_match(arguments: &[Value], call: &Evaluator<'_>) -> Result<Value, anyhow::Error> {
+    check_glob(arguments).map_err(|what| failure("glob.match", &what))?;
+    call(arguments)
+}
+
+fn check_glob(arguments: &[Value]) -> Result<(), Failure> {
     let (mut open, mut is_class, mut before) = (0_usize, false, ' ');
     for character in string(arguments, 0)?.chars() {
         let is_end = matches!(character, ',' | '}') && open > 0;
