@@ -309,6 +309,21 @@ def test_a_candidate_policy_over_recorded_calls(serve, scripted, folder, tmp_pat
     assert "would be denied        11" in story and "no refunds" in story
 
 
+def test_a_candidate_policy_over_recorded_answers(serve, scripted, tmp_path):
+    folder = tmp_path / "policy"
+    folder.mkdir()
+    (folder / "a.rego").write_text('package testimony.request\n\nallow := true\n')
+    (folder / "b.rego").write_text('package testimony.response\n\ndefault allow := false\n\nallow if not contains(input.output.text, "May")\n')
+    server = serve(scripted, *with_policy(tmp_path, folder))
+    for n, (what, stream, status) in enumerate([("it is June", False, 200), ("it is June", True, 200), ("it is May", False, 403), ("it is May", True, 200)]):
+        assert server.post(chat(f"[[say {what}]] {n}", stream=stream))[0] == status
+    same = json.loads(run("policy", "replay", folder, "--json", "--server", server.api).stdout)
+    assert same["decisions"] == 8 and same["changes"] == {"denied": 0, "allowed": 0, "obligations": 0}
+    (folder / "b.rego").write_text('package testimony.response\n\ndefault allow := false\n\nallow if not contains(input.output.text, "June")\n')
+    other = json.loads(run("policy", "replay", folder, "--json", "--server", server.api).stdout)
+    assert other["changes"] == {"denied": 2, "allowed": 2, "obligations": 0}
+
+
 def test_records_from_elsewhere_are_masked_too(serve, scripted, tmp_path):
     server = serve(scripted, *settings(tmp_path, GUARDED))
     sent = [

@@ -122,6 +122,7 @@ impl Identity {
     #[must_use]
     pub fn actor(&self, ip: Option<IpAddr>, fingerprint: Option<String>) -> Actor {
         Actor {
+            groups: self.groups.clone(),
             kind: self.kind.as_str().to_owned(),
             id: Some(self.id.clone()),
             auth: Some(self.method.as_str().to_owned()),

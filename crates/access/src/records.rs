@@ -44,6 +44,7 @@ impl AuthRecords {
             None => Actor {
                 kind: if refused.fingerprint.is_some() { "credential" } else { "anonymous" }.to_owned(),
                 id: refused.fingerprint.clone(),
+                groups: Vec::new(),
                 auth: Some("refused".to_owned()),
                 ip: ip.map(|ip| ip.to_canonical().to_string()),
                 fingerprint: refused.fingerprint.clone(),

@@ -244,6 +244,7 @@ fn actor(key: &FingerprintKey, arrival: &Arrival<'_>, request: Option<&ChatReque
     Actor {
         kind: kind.to_owned(),
         id,
+        groups: Vec::new(),
         auth: auth.map(str::to_owned),
         ip: Some(arrival.peer.to_canonical().to_string()),
         fingerprint,
@@ -286,13 +287,10 @@ fn set_request(draft: &mut Draft, request: &ChatRequest<'_>) {
     draft.content.push(json_field(content_names::PARAMETERS, request.parameters().into_bytes()));
 }
 
-/// Roles and groups that a policy was told of.
+/// The role that a policy was told of.
 fn set_standing(attributes: &mut Attributes<'static>, identity: &Identity) {
     if let Some(grant) = identity.grants.first() {
         attributes.set("testimony.actor.role", grant.role.as_str());
-    }
-    if !identity.groups.is_empty() {
-        attributes.set("testimony.actor.groups", texts(&identity.groups));
     }
 }
 

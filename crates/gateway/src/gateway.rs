@@ -290,6 +290,7 @@ impl Gateway {
             service: Some(&source.service),
             parameters: &request.parameters(),
             messages: request.messages,
+            output: None,
             findings,
             time: now(&self.inner.world),
         };

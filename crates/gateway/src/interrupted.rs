@@ -57,6 +57,7 @@ fn outcome(world: &World, ledger: &Ledger, source: &Arc<Source>, call: Uuid, ind
         draft.actor = request.actor.as_ref().map(|actor| Actor {
             kind: actor.kind.to_string(),
             id: owned(&actor.id),
+            groups: actor.groups.iter().map(ToString::to_string).collect(),
             auth: owned(&actor.auth),
             ip: owned(&actor.ip),
             fingerprint: owned(&actor.fingerprint),

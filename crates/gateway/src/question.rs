@@ -2,7 +2,7 @@
 //! be put to another policy later.
 
 use access::{Identity, Method as Shown};
-use policy::{Actor, Finding, Input, Message, Time};
+use policy::{Actor, Finding, Input, Message, Output, Time};
 use record::Timestamp;
 use serde_json::{Map, Value};
 
@@ -24,7 +24,9 @@ pub struct Question<'a> {
     pub parameters: &'a str,
     /// The content field `gen_ai.input.messages`: a JSON list.
     pub messages: &'a str,
-    /// What the guardrails found in it.
+    /// The content field `gen_ai.output.messages`: a JSON list; only where it is asked whether an answer may be released.
+    pub output: Option<&'a str>,
+    /// What the guardrails found in what is asked about.
     pub findings: Vec<Finding>,
     /// When it was asked.
     pub time: Timestamp,
@@ -49,7 +51,7 @@ impl Question<'_> {
             parameters,
             time: Time { rfc3339: self.time.to_string(), unix_ns: self.time.as_micros().saturating_mul(1_000) },
             findings: self.findings,
-            output: None,
+            output: self.output.map(output),
             admin: None,
         }
     }
@@ -71,6 +73,14 @@ pub(crate) fn actor(identity: &Identity, ip: std::net::IpAddr) -> Actor {
 fn message(message: &Value) -> Message {
     let role = message.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
     Message { role, text: text(message.get("content").unwrap_or(&Value::Null)) }
+}
+
+/// An answer from its messages, each with why it ended.
+fn output(messages: &str) -> Output {
+    let messages: Vec<Value> = serde_json::from_str(messages).unwrap_or_default();
+    let texts = messages.iter().filter_map(|message| message.get("content")).map(text);
+    let reasons = messages.iter().filter_map(|message| message.get("finish_reason")?.as_str());
+    Output { text: texts.collect::<Vec<_>>().join("\n"), finish_reasons: reasons.map(str::to_owned).collect() }
 }
 
 /// The text of a message: as it is, or its parts a line each.

@@ -26,6 +26,11 @@ pub struct Source {
     pub producer: String,
 }
 
+/// The most groups of an actor in a record.
+const GROUPS_MAX: usize = 64;
+/// The most of a group's name, in bytes.
+const GROUP_BYTES_MAX: usize = 256;
+
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Actor {
@@ -33,6 +38,8 @@ pub struct Actor {
     pub kind: String,
     /// Who, where known.
     pub id: Option<String>,
+    /// The groups that they are said to be in by whoever knows them; the first 64, and 256 bytes of each, are kept.
+    pub groups: Vec<String>,
     /// How we know: `claimed` (the caller says so), `unverified` (a credential we cannot check), …
     pub auth: Option<String>,
     /// The address the call came from.
@@ -274,6 +281,14 @@ impl Actor {
         out.push(b'{');
         optional(out, "auth", self.auth.as_deref());
         optional(out, "fingerprint", self.fingerprint.as_deref());
+        if !self.groups.is_empty() {
+            write_key(out, "groups");
+            for (nth, group) in self.groups.iter().take(GROUPS_MAX).enumerate() {
+                out.push(if nth == 0 { b'[' } else { b',' });
+                write_text(out, &group[..group.floor_char_boundary(GROUP_BYTES_MAX)]);
+            }
+            out.extend_from_slice(b"],");
+        }
         optional(out, "id", self.id.as_deref());
         optional(out, "ip", self.ip.as_deref());
         write_key(out, "type");

@@ -64,6 +64,8 @@ pub struct ActorRef<'a> {
     pub kind: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub groups: Vec<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub auth: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "optional_text")]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use record::{Content, Envelope, Value, content_names};
+use record::{ActorRef, Content, Envelope, Value, content_names};
 
 /// One entry of the ledger, read.
 pub(crate) struct Row<'a> {
@@ -70,7 +70,7 @@ pub fn content_name(called: &str) -> &str {
 }
 
 /// All columns. The last two are for checking and showing content and are hidden from SQL.
-pub(crate) static COLUMNS: [Column; 48] = [
+pub(crate) static COLUMNS: [Column; 49] = [
     column("log_index", From::Number(|row| Some(row.index))),
     column("time", From::Time(|row| row.envelope.time.as_micros())),
     column("received", From::Time(|row| row.envelope.received.as_micros())),
@@ -79,6 +79,7 @@ pub(crate) static COLUMNS: [Column; 48] = [
     column("outcome", text!(row => row.envelope.outcome.as_ref())),
     column("actor_type", text!(row => row.envelope.actor.as_ref().map(|actor| &actor.kind))),
     column("actor_id", text!(row => row.envelope.actor.as_ref().and_then(|actor| actor.id.as_ref()))),
+    column("actor_groups", From::Text(|row| row.envelope.actor.as_ref().and_then(groups))),
     column("actor_auth", text!(row => row.envelope.actor.as_ref().and_then(|actor| actor.auth.as_ref()))),
     column("actor_ip", text!(row => row.envelope.actor.as_ref().and_then(|actor| actor.ip.as_ref()))),
     column("actor_fingerprint", text!(row => row.envelope.actor.as_ref().and_then(|actor| actor.fingerprint.as_ref()))),
@@ -215,6 +216,12 @@ impl Row<'_> {
     pub(crate) fn content_text(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(&self.content.as_ref()?.field(name)?.bytes).ok()
     }
+}
+
+/// Groups as a JSON list; nothing where there is none.
+fn groups<'r>(actor: &'r ActorRef<'_>) -> Option<Cow<'r, str>> {
+    let groups = actor.groups.iter().map(|group| Value::Text(Cow::Borrowed(group.as_ref()))).collect::<Vec<_>>();
+    (!groups.is_empty()).then(|| Cow::Owned(Value::List(groups).to_json()))
 }
 
 /// A value as people write it: a text without quotes, anything else as JSON.

@@ -16,7 +16,7 @@ const PAGE_ROWS: usize = 2_000;
 /// Lines of each list that are printed.
 const LINES_MAX: usize = 20;
 
-/// What of a record of a request a question is made from.
+/// What of the records of a call a question is made from.
 #[derive(Deserialize)]
 struct Row {
     log_index: u64,
@@ -32,6 +32,7 @@ struct Row {
     service: Option<String>,
     input: Option<String>,
     parameters: Option<String>,
+    output: Option<String>,
     role: Option<String>,
     groups: Option<String>,
     findings: Option<String>,
@@ -40,21 +41,43 @@ struct Row {
     rules: Option<String>,
 }
 
-const COLUMNS: &str = "log_index, id, time, decision, actor_type, actor_id, actor_auth, actor_ip, model, environment, service, \
-    input, parameters, attributes['testimony.actor.role'] AS role, attributes['testimony.actor.groups'] AS groups, \
+/// What is asked about a request. A call that guardrails withheld was never put to a policy.
+const REQUESTS: &str = "SELECT log_index, id, time, decision, actor_type, actor_id, actor_auth, actor_ip, model, environment, \
+    service, input, parameters, attributes['testimony.actor.role'] AS role, actor_groups AS groups, \
     attributes['testimony.guardrails'] AS findings, attributes['testimony.decision.reasons'] AS reasons, \
-    attributes['testimony.policy.obligations'] AS obligations, attributes['testimony.policy.rules'] AS rules";
+    attributes['testimony.policy.obligations'] AS obligations, attributes['testimony.policy.rules'] AS rules FROM records \
+    WHERE kind = 'inference.request' AND operation = 'chat' AND (outcome = 'allowed' OR error_type = 'policy_denied')";
 
-/// Asks the candidate about every recorded call since a moment.
+/// What is asked about an answer: the question about its request, with what the model said.
+const ANSWERS: &str = "SELECT a.log_index, a.id, q.time, a.decision, q.actor_type, q.actor_id, q.actor_auth, q.actor_ip, \
+    q.model, q.environment, q.service, q.input, q.parameters, a.output, q.attributes['testimony.actor.role'] AS role, \
+    q.actor_groups AS groups, a.attributes['testimony.guardrails'] AS findings, \
+    a.attributes['testimony.decision.reasons'] AS reasons, a.attributes['testimony.policy.obligations'] AS obligations, \
+    a.attributes['testimony.policy.rules'] AS rules FROM records a JOIN records q ON a.call_id = q.call_id \
+    WHERE a.kind = 'inference.response' AND q.kind = 'inference.request' AND q.outcome = 'allowed' \
+    AND a.output IS NOT NULL AND (a.outcome = 'completed' OR a.error_type = 'policy_denied')";
+
+/// Asks the candidate about every recorded call since a moment, and about every answer where it has rules for answers.
 pub(crate) fn run(candidate: &Policy, client: &Client, since: &str, query: &str) -> anyhow::Result<Replay> {
+    let mut replay = put(candidate, client, (Point::Request, REQUESTS, "log_index"), since, query)?;
+    if candidate.answers(Point::Response) {
+        let answers = put(candidate, client, (Point::Response, ANSWERS, "a.log_index"), since, query)?;
+        replay = replay.merge(answers);
+    }
+    Ok(replay)
+}
+
+fn put(
+    candidate: &Policy,
+    client: &Client,
+    (point, rows, index): (Point, &str, &str),
+    since: &str,
+    query: &str,
+) -> anyhow::Result<Replay> {
     let runtime = runtime()?;
     let (mut replay, mut next) = (Replay::default(), 0);
     loop {
-        // A call that guardrails withheld was never put to a policy.
-        let statement = format!(
-            "SELECT {COLUMNS} FROM records WHERE kind = 'inference.request' AND operation = 'chat' \
-             AND (outcome = 'allowed' OR error_type = 'policy_denied') AND log_index >= {next} ORDER BY log_index"
-        );
+        let statement = format!("{rows} AND {index} >= {next} ORDER BY {index}");
         let body = json!({"query": statement, "limit": PAGE_ROWS, "where": query, "since": since});
         let page = runtime.block_on(client.post("/api/v1/sql?format=jsonl", &body))?;
         let page = std::str::from_utf8(&page)?;
@@ -62,7 +85,7 @@ pub(crate) fn run(candidate: &Policy, client: &Client, since: &str, query: &str)
             page.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("a recorded call")?;
         let Some(last) = rows.last() else { return Ok(replay) };
         next = last.log_index + 1;
-        replay = decide(candidate, rows.into_iter().map(Row::recorded).collect(), replay);
+        replay = decide(candidate, rows.into_iter().map(|row| row.recorded(point)).collect(), replay);
     }
 }
 
@@ -87,13 +110,14 @@ fn decide(candidate: &Policy, mut recorded: Vec<Recorded>, mut so_far: Replay) -
 }
 
 impl Row {
-    fn recorded(self) -> Recorded {
+    fn recorded(self, point: Point) -> Recorded {
         let list = |text: &Option<String>| -> Vec<String> {
             text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
         };
         let obligation = |text: &String| serde_json::from_str::<Obligation>(text).ok();
         let decision = Decision {
-            allow: self.decision.as_deref() == Some("allow"),
+            // An answer that nobody was asked about was released.
+            allow: self.decision.as_deref().map_or(point == Point::Response, |decision| decision == "allow"),
             reasons: list(&self.reasons),
             obligations: list(&self.obligations).iter().filter_map(obligation).collect(),
             rules: list(&self.rules),
@@ -106,11 +130,12 @@ impl Row {
             service: self.service.as_deref(),
             parameters: self.parameters.as_deref().unwrap_or_default(),
             messages: self.input.as_deref().unwrap_or_default(),
+            output: self.output.as_deref(),
             findings: findings(self.findings.as_deref()),
             time: Timestamp::parse(&self.time).unwrap_or(Timestamp::from_micros(0)),
         };
         let input = question.input();
-        Recorded { id: self.id, point: Point::Request, input, decision }
+        Recorded { id: self.id, point, input, decision }
     }
 
     /// Whoever had not shown who they are was nobody to the policy, whatever the record tells of their claims.

@@ -204,7 +204,7 @@ fn on_stopped<T>(
 /// Whoever runs this command has the directory.
 fn os_user() -> Actor {
     let id = Some(format!("uid:{}", world::user_id()));
-    Actor { kind: "user".into(), id, auth: Some("os".into()), ip: None, fingerprint: None }
+    Actor { kind: "user".into(), id, auth: Some("os".into()), ..Actor::default() }
 }
 
 fn draft(world: &World, source: Source, rotation: &Rotation) -> Draft {
