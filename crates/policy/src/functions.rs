@@ -12,6 +12,7 @@ mod account;
 mod crypto;
 mod estimate;
 mod mended;
+mod patterns;
 mod tokens;
 
 use std::collections::HashMap;
@@ -60,7 +61,8 @@ pub(crate) fn binds_result(name: &str) -> bool {
 /// The functions that the evaluator lacks, or has otherwise than OPA.
 fn ours() -> impl Iterator<Item = (&'static str, u8, Function)> {
     let now: (&str, u8, Function) = ("time.now_ns", 0, |_| Ok(Value::from(account::now_ns())));
-    crypto::FUNCTIONS.iter().chain(tokens::FUNCTIONS).chain(mended::FUNCTIONS).copied().chain([now])
+    let ours = [crypto::FUNCTIONS, tokens::FUNCTIONS, mended::FUNCTIONS, patterns::FUNCTIONS];
+    ours.into_iter().flatten().copied().chain([now])
 }
 
 /// All functions that are offered, with the number of arguments.
