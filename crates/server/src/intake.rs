@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use world::World;
 
 use crate::admission::Caller;
+use crate::decoding::decoded;
 use crate::problem::Problem;
 
 /// The largest body of a request.
@@ -41,53 +42,69 @@ pub struct Intake {
     pub world: World,
 }
 
+/// What became of each of the things that were sent, in their order: a receipt, or why it was not stored.
+pub(crate) type Fates = Vec<Result<Receipt, String>>;
+
 impl Intake {
+    /// Takes records in our own format.
     pub(crate) async fn take(&self, caller: &Caller, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
-        let form = form(headers)?;
+        let (form, body) = (form(headers)?, decoded(headers, body)?);
         let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.to_str().map_err(|_| unreadable_key())).transpose()?;
-        let received = Timestamp::from_micros(self.world.clock.now_micros());
-        // Two senders may call different things the same.
-        let sender = caller.identity.as_ref().filter(|identity| identity.method != Method::Anonymous);
-        let keys = Keys { sender: sender.map(|identity| identity.id.as_str()), request: key };
-        let read = self.door.read(&body, form, keys, received, || self.world.entropy.bytes());
-        let (mut drafts, mut rejected) = (Vec::with_capacity(read.len()), Vec::new());
-        let mut order = Vec::with_capacity(read.len());
-        let rules = self.rules.now();
-        for (nth, draft) in read.into_iter().enumerate() {
-            match draft {
-                Ok(mut draft) => {
-                    let refused = self.refused(caller, &draft, received);
-                    match refused.map_or_else(|| mask(&rules, &mut draft), Err) {
-                        Ok(()) => {
-                            drafts.push(draft);
-                            order.push(nth);
-                        }
-                        Err(why) => rejected.push((nth, why, false)),
-                    }
-                }
-                Err(why) => rejected.push((nth, why.to_string(), why == Rejected::TooMany)),
+        let keys = Keys { sender: sender(caller), request: key };
+        let read = self.door.read(&body, form, keys, self.now(), || self.world.entropy.bytes());
+        if let [Err(many @ Rejected::TooMany)] = read.as_slice() {
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", many.to_string()));
+        }
+        let fates = self.store(caller, read).await.map_err(|error| not_recorded(&error))?;
+        let (mut receipts, mut rejected) = (Vec::with_capacity(fates.len()), Vec::new());
+        for (nth, fate) in fates.into_iter().enumerate() {
+            match fate {
+                Ok(receipt) => receipts.push(told(nth, &receipt)),
+                Err(why) => rejected.push((nth, why)),
             }
         }
-        if let [(_, why, true)] = rejected.as_slice() {
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", why.clone()));
-        }
-        let verdicts = self.ledger.append_each(drafts).await.map_err(|error| not_recorded(&error))?;
-        let mut receipts = Vec::with_capacity(verdicts.len());
-        for (nth, verdict) in order.into_iter().zip(verdicts) {
-            match verdict {
-                Ok(receipt) => receipts.push(self.receipt(nth, &receipt)),
-                Err(why) => rejected.push((nth, why.to_string(), false)),
-            }
-        }
-        rejected.sort_by_key(|(nth, ..)| *nth);
-        if let (true, Some((nth, why, _))) = (receipts.is_empty(), rejected.first()) {
+        if let (true, Some((nth, why))) = (receipts.is_empty(), rejected.first()) {
             let detail = format!("record {nth}: {why}; none of the {} was stored", rejected.len());
             return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_record", detail));
         }
         let rejected: Vec<Value> =
-            rejected.into_iter().map(|(nth, why, _)| json!({"record": nth, "error": why})).collect();
+            rejected.into_iter().map(|(nth, why)| json!({"record": nth, "error": why})).collect();
         let origin = self.ledger.origin().as_ref();
         Ok(Json(json!({"origin": origin, "receipts": receipts, "rejected": rejected})).into_response())
+    }
+
+    /// Stores what a door has read, as far as the sender may add it and nothing in it has to be withheld.
+    ///
+    /// # Errors
+    /// When the log cannot be written: then nothing was acknowledged.
+    pub(crate) async fn store<E: std::fmt::Display>(
+        &self,
+        caller: &Caller,
+        read: Vec<Result<Draft, E>>,
+    ) -> Result<Fates, AppendError> {
+        let (rules, now) = (self.rules.now(), self.now());
+        let mut drafts = Vec::with_capacity(read.len());
+        let mut fates: Vec<Result<(), String>> = Vec::with_capacity(read.len());
+        for read in read {
+            let taken = read.map_err(|why| why.to_string()).and_then(|mut draft| {
+                self.refused(caller, &draft, now).map_or(Ok(()), Err)?;
+                mask(&rules, &mut draft)?;
+                drafts.push(draft);
+                Ok(())
+            });
+            fates.push(taken);
+        }
+        let mut verdicts = self.ledger.append_each(drafts).await?.into_iter();
+        let mut receipt = || match verdicts.next() {
+            Some(Ok(receipt)) => Ok(receipt),
+            Some(Err(why)) => Err(why.to_string()),
+            None => Err("it was not stored".to_owned()),
+        };
+        Ok(fates.into_iter().map(|fate| fate.and_then(|()| receipt())).collect())
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.world.clock.now_micros())
     }
 
     /// Why the sender may not add this record: it says that it is from where they have nothing to say.
@@ -100,16 +117,22 @@ impl Intake {
         let facts = Facts { environment: Some(&draft.source.environment), service: Some(&draft.source.service), model };
         authorize(identity, Action::Ingest, Target::One(facts), now).err().map(|refused| refused.sentence())
     }
+}
 
-    fn receipt(&self, nth: usize, receipt: &Receipt) -> Value {
-        json!({
-            "record": nth,
-            "id": receipt.id.to_string(),
-            "index": receipt.index,
-            "leaf_hash": receipt.leaf_hash.to_string(),
-            "repeat": receipt.is_repeat,
-        })
-    }
+/// Whose keys they are: two senders may call different things the same.
+fn sender(caller: &Caller) -> Option<&str> {
+    let identity = caller.identity.as_ref().filter(|identity| identity.method != Method::Anonymous)?;
+    Some(identity.id.as_str())
+}
+
+fn told(nth: usize, receipt: &Receipt) -> Value {
+    json!({
+        "record": nth,
+        "id": receipt.id.to_string(),
+        "index": receipt.index,
+        "leaf_hash": receipt.leaf_hash.to_string(),
+        "repeat": receipt.is_repeat,
+    })
 }
 
 /// Masks what the guardrails of prompts mask, in content and in attributes; or says why the record may not be kept.

@@ -17,12 +17,14 @@
 //! | `evidence` | proofs for single records |
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
+//! | `decoding` | bodies that were sent compressed |
 //! | `witness_routes` | `/witness/…`: this server as a witness |
 //! | `tail` | `/api/v1/tail`: server-sent events |
 //! | `problem` | errors as RFC 9457 says them |
 
 mod admission;
 mod api;
+mod decoding;
 mod evidence;
 mod hosts;
 mod intake;

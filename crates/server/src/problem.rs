@@ -25,6 +25,12 @@ impl Problem {
         Self { status, code, detail: detail.into(), retry_after: None }
     }
 
+    /// Its status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Says after how many seconds it is worth trying again.
     #[must_use]
     pub const fn retry_after(mut self, seconds: u32) -> Self {
