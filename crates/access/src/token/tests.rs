@@ -48,7 +48,8 @@ fn what_another_library_has_signed_is_verified() {
             ("alice", ["support".into(), "auditors".into()].as_slice())
         );
         assert_eq!(identity.grants.len(), 1, "{name}");
-        assert_eq!(identity.expires_at, Some(Timestamp::parse("2036-11-21T00:00:00Z").unwrap()));
+        // The clocks may be a minute apart.
+        assert_eq!(identity.expires_at, Some(Timestamp::parse("2036-11-21T00:01:00Z").unwrap()));
     }
 }
 
@@ -376,4 +377,18 @@ proptest! {
         let _ = verifier.replace_keys(&changed, Timestamp::from_posix_seconds(0));
         let _ = verifier.verify(tokens("es256"), Timestamp::from_posix_seconds(TOKENS_NOW));
     }
+}
+
+#[test]
+fn the_minute_of_leeway_counts_to_its_end_wherever_the_end_is_looked_at() {
+    let verifier = TokenVerifier::with_public_keys(settings(&[Algorithm::Rs256])).unwrap();
+    verifier.replace_keys(JWKS, at(0)).unwrap();
+    let end = Timestamp::parse("2036-11-21T00:00:59.999Z").unwrap();
+    let over = Timestamp::parse("2036-11-21T00:01:00Z").unwrap();
+    // The first time by its signature, the second from memory.
+    for _ in 0..2 {
+        let identity = verifier.verify(tokens("rs256"), end).unwrap();
+        assert!(!identity.has_ended(end) && identity.has_ended(over));
+    }
+    assert_eq!(verifier.verify(tokens("rs256"), over).unwrap_err(), TokenError::Expired);
 }
