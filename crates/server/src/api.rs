@@ -35,7 +35,7 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 19] = [
+pub const ROUTES: [(&str, &str, Access); 27] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -48,6 +48,14 @@ pub const ROUTES: [(&str, &str, Access); 19] = [
     ("GET", "/api/v1/records/{id}", Access::Within(Action::Search)),
     ("GET", "/api/v1/records/{id}/proof", Access::Within(Action::Prove)),
     ("GET", "/api/v1/tail", Access::Within(Action::Search)),
+    ("POST", "/v1/traces", Access::Within(Action::Ingest)),
+    ("POST", "/v1/logs", Access::Within(Action::Ingest)),
+    ("POST", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", Access::Within(Action::Ingest)),
+    ("POST", "/opentelemetry.proto.collector.logs.v1.LogsService/Export", Access::Within(Action::Ingest)),
+    ("POST", "/ingest/kubernetes", Access::Within(Action::Ingest)),
+    ("POST", "/ingest/opa/logs", Access::Within(Action::Ingest)),
+    ("POST", "/ingest/opa/logs/{partition}", Access::Within(Action::Ingest)),
+    ("POST", "/ingest/cloudevents", Access::Within(Action::Ingest)),
     ("GET", "/api/v1/keys", Access::Everywhere(Action::ManageKeys)),
     ("POST", "/api/v1/keys", Access::Everywhere(Action::ManageKeys)),
     ("DELETE", "/api/v1/keys/{key}", Access::Everywhere(Action::ManageKeys)),
@@ -118,6 +126,10 @@ impl Api {
         self.0.running.as_ref().map(|running| &running.intake.ledger)
     }
 
+    pub(crate) fn intake(&self) -> Option<&Intake> {
+        self.0.running.as_ref().map(|running| &running.intake)
+    }
+
     pub(crate) fn witness(&self) -> Option<Cosigner> {
         self.0.witness.clone()
     }
@@ -144,7 +156,7 @@ impl Api {
             .route("/api/v1/search", get(search))
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
-            .route("/api/v1/records", post(take_in).layer(DefaultBodyLimit::max(intake::BODY_BYTES_MAX)))
+            .merge(taking())
             .route("/api/v1/records/{id}", get(record))
             .route("/api/v1/records/{id}/proof", get(proof))
             .route("/api/v1/tail", get(follow))
@@ -167,6 +179,21 @@ impl Api {
             .layer(axum::middleware::map_response(set_headers))
             .with_state(self)
     }
+}
+
+/// The routes that take in what others send, in bodies larger than elsewhere.
+fn taking() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/records", post(take_in))
+        .route("/v1/traces", post(telemetry::traces))
+        .route("/v1/logs", post(telemetry::logs))
+        .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", post(telemetry::by_grpc))
+        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(telemetry::by_grpc))
+        .route("/ingest/kubernetes", post(doors::kubernetes))
+        .route("/ingest/opa/logs", post(doors::opa))
+        .route("/ingest/opa/logs/{partition}", post(doors::opa))
+        .route("/ingest/cloudevents", post(doors::cloudevents))
+        .layer(DefaultBodyLimit::max(intake::BODY_BYTES_MAX))
 }
 
 /// Headers that every answer has.

@@ -14,9 +14,16 @@ pub(crate) const DECODED_BYTES_MAX: usize = 64 << 20;
 /// The body without its encoding.
 pub(crate) fn decoded(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Problem> {
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-    let encoding = encodings.next().map(|encoding| encoding.to_str().unwrap_or_default().trim().to_ascii_lowercase());
-    let read = match encoding.as_deref().unwrap_or("identity") {
-        _ if encodings.next().is_some() => return Err(unknown("several")),
+    let encoding = encodings.next().map_or("identity", |encoding| encoding.to_str().unwrap_or("?"));
+    match encodings.next() {
+        None => decoded_from(encoding, body),
+        Some(_) => Err(unknown("several")),
+    }
+}
+
+/// The same for an encoding that is said elsewhere.
+pub(crate) fn decoded_from(encoding: &str, body: Bytes) -> Result<Bytes, Problem> {
+    let read = match encoding.trim().to_ascii_lowercase().as_str() {
         "identity" | "" => return Ok(body),
         "gzip" | "x-gzip" => bounded(flate2::read::MultiGzDecoder::new(body.as_ref())),
         "zstd" => zstd::stream::read::Decoder::new(body.as_ref()).and_then(bounded),

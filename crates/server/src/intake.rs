@@ -10,7 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use gateway::{Rules, RulesInForce};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, StatusCode};
-use ingest::{Door, Form, Keys, Rejected};
+use ingest::cloudevents::Kinds;
+use ingest::{Arrival, Door, Form, Keys, Rejected, otlp};
 use ledger::{AppendError, Ledger, Receipt};
 use record::{Draft, Source, Timestamp, Value as Attribute};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use crate::problem::Problem;
 /// The largest body of a request.
 pub(crate) const BODY_BYTES_MAX: usize = 16 << 20;
 /// After how many seconds a sender should try again.
-const RETRY_AFTER_S: u32 = 5;
+pub(crate) const RETRY_AFTER_S: u32 = 5;
 /// The IETF draft "The Idempotency-Key HTTP Header Field": the same request sent again is done once.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -36,6 +37,10 @@ pub struct Intake {
     pub door: Door,
     /// Where records of readings come from.
     pub reads: Arc<Source>,
+    /// What CloudEvents of which types become.
+    pub event_kinds: Kinds,
+    /// What of telemetry is stored beside calls, tools and evaluations.
+    pub telemetry: otlp::Options,
     /// What masks before anything is written.
     pub rules: RulesInForce,
     /// Times and identifiers for records that come without.
@@ -101,6 +106,13 @@ impl Intake {
             None => Err("it was not stored".to_owned()),
         };
         Ok(fates.into_iter().map(|fate| fate.and_then(|()| receipt())).collect())
+    }
+
+    /// Reads what came in through a door, which is the producer of its records.
+    pub(crate) fn arrived<T>(&self, caller: &Caller, door: &'static str, read: impl FnOnce(&Arrival<'_>) -> T) -> T {
+        let source = Source { producer: door.to_owned(), ..self.reads.as_ref().clone() };
+        let random = || self.world.entropy.bytes();
+        read(&Arrival { source: &source, sender: sender(caller), received: self.now(), random: &random })
     }
 
     fn now(&self) -> Timestamp {
@@ -176,7 +188,7 @@ fn unreadable_key() -> Problem {
 }
 
 /// Nothing was acknowledged: the sender keeps what it has and sends it again.
-fn not_recorded(error: &AppendError) -> Problem {
+pub(crate) fn not_recorded(error: &AppendError) -> Problem {
     if matches!(error, AppendError::TooMuch(_)) {
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string());
     }

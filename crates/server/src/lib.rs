@@ -17,6 +17,8 @@
 //! | `evidence` | proofs for single records |
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
+//! | `doors` | `/ingest/…`: events in the formats of others |
+//! | `telemetry` | OTLP, by HTTP and by gRPC |
 //! | `decoding` | bodies that were sent compressed |
 //! | `witness_routes` | `/witness/…`: this server as a witness |
 //! | `tail` | `/api/v1/tail`: server-sent events |
@@ -25,6 +27,7 @@
 mod admission;
 mod api;
 mod decoding;
+mod doors;
 mod evidence;
 mod hosts;
 mod intake;
@@ -35,6 +38,7 @@ mod log_files;
 mod problem;
 mod reading;
 mod tail;
+mod telemetry;
 mod tls;
 mod witness_routes;
 

@@ -31,6 +31,11 @@ impl Problem {
         self.status
     }
 
+    /// What it says to people.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Says after how many seconds it is worth trying again.
     #[must_use]
     pub const fn retry_after(mut self, seconds: u32) -> Self {

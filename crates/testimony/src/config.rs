@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// What the crate `guardrails` reads: `input` and `output`, each with a table a check.
     pub(crate) guardrails: Table,
+    pub(crate) ingest: Ingest,
     pub(crate) ledger: Ledger,
     /// Those who cosign this log's checkpoints.
     pub(crate) witness: Vec<Witness>,
@@ -62,8 +63,32 @@ pub(crate) struct Listen {
     pub(crate) api: SocketAddr,
     /// Models.
     pub(crate) gateway: SocketAddr,
+    /// Another address for OTLP, such as `127.0.0.1:4317`, where exporters send without being told; empty: none.
+    pub(crate) otlp: String,
     /// Names by which this server may be addressed, beside localhost and IP addresses.
     pub(crate) allowed_hosts: Vec<String>,
+}
+
+/// What is taken of what others send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ingest {
+    /// Spans that are about no call, tool or evaluation, as `system`.
+    pub(crate) other_spans: bool,
+    /// Log records that are about none of these.
+    pub(crate) other_logs: bool,
+    /// What CloudEvents become by their type; the first that matches, else `system`.
+    pub(crate) event: Vec<EventKind>,
+}
+
+/// What CloudEvents of some types become.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventKind {
+    /// Their type; `*` stands for anything.
+    pub(crate) r#type: String,
+    /// The kind of record, such as `tool.call`.
+    pub(crate) kind: String,
 }
 
 /// TLS on both listeners, by files in PEM.
@@ -264,7 +289,7 @@ impl Default for Config {
             service: "default".into(),
             environment: "default".into(),
             host: String::new(),
-            listen: Listen { api: local(4140), gateway: local(4141), allowed_hosts: Vec::new() },
+            listen: Listen { api: local(4140), gateway: local(4141), otlp: String::new(), allowed_hosts: Vec::new() },
             tls: Tls { cert: PathBuf::new(), key: PathBuf::new(), client_ca: PathBuf::new(), client_required: false },
             upstream: Upstream {
                 url: String::new(),
@@ -289,6 +314,7 @@ impl Default for Config {
                 timeout_ms: 500,
             },
             guardrails: Table::new(),
+            ingest: Ingest { other_spans: false, other_logs: false, event: Vec::new() },
             ledger: Ledger {
                 reserve_bytes: ledger.reserve_bytes,
                 wal_segment_bytes: ledger.wal_segment_bytes,

@@ -8,8 +8,10 @@ use access::KeyStore;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstream};
+use ingest::cloudevents::Kinds;
+use ingest::otlp;
 use ledger::{Identity, Ledger, Opened, PublishedLog};
-use record::Uuid;
+use record::{Kind, Uuid};
 use search::{Engine, SealAt};
 use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Intake, Lane, ListenLimits, Tls, serve};
 use tokio::net::TcpListener;
@@ -141,9 +143,8 @@ impl Running {
             Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
         let certificates = Certificates::of(&world, &config)?;
         // Listening comes before anything is written: a port that is taken leaves no trace.
-        let api_listener = bind(config.listen.api).await?;
-        let models_listener = bind(config.listen.gateway).await?;
-        let (api_address, models_address) = (api_listener.local_addr()?, models_listener.local_addr()?);
+        let bound = Bound::of(&config).await?;
+        let (api, models) = (bound.api.local_addr()?, bound.models.local_addr()?);
         let (asking, alarm_levels) = (Asking::of(&config)?, alarm::levels(&config.ledger.alarm_percent)?);
         let Opened { ledger, identity, open_calls, .. } = open_log(&world, &config, asking.is_some())?;
         let key = identity.signer.verifier().clone();
@@ -166,10 +167,10 @@ impl Running {
         let keys = admission.keys.clone();
         let judges = (access, ruling.rules());
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
-        let running = server::Running { intake: intake(&world, &config, &ledger, ruling.rules()), admission };
+        let running = server::Running { intake: intake(&world, &config, &ledger, ruling.rules())?, admission };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
-        let listeners = listen((api_listener, router), (models_listener, &gateway), tls, &config, &stop)?;
+        let listeners = listen(bound, router, &gateway, tls, &config, &stop)?;
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
         background.push(tokio::spawn(write_last_used(keys.clone())));
@@ -177,8 +178,8 @@ impl Running {
         background.extend(issuers.into_iter().map(|issuer| tokio::spawn(issuer.keep_keys(world.clone()))));
         background.extend(stamping.map(|(stamping, every)| tokio::spawn(stamping.run(ledger.clone(), every))));
         Ok(Self {
-            api: api_address,
-            models: models_address,
+            api,
+            models,
             ledger,
             config,
             identity,
@@ -285,24 +286,54 @@ async fn start_gateway(
     Ok(gateway)
 }
 
-/// Both listeners, each on its lanes.
+/// The ports that are listened on.
+struct Bound {
+    api: TcpListener,
+    models: TcpListener,
+    /// The main listener's routes once more, where exporters of telemetry send by themselves.
+    otlp: Option<TcpListener>,
+}
+
+impl Bound {
+    async fn of(config: &Config) -> anyhow::Result<Self> {
+        let listen = &config.listen;
+        let otlp = match listen.otlp.as_str() {
+            "" => None,
+            address => Some(address.parse().map_err(|_| config::ConfigError::Value {
+                place: "listen.otlp".into(),
+                what: format!("{address:?} is not an address and port, such as 127.0.0.1:4317"),
+            })?),
+        };
+        let (api, models) = (bind(listen.api).await?, bind(listen.gateway).await?);
+        let otlp = match otlp {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { api, models, otlp })
+    }
+}
+
+/// All listeners, each on its lanes.
 fn listen(
-    (api_listener, router): (TcpListener, axum::Router),
-    (models_listener, gateway): (TcpListener, &Gateway),
+    bound: Bound,
+    router: axum::Router,
+    gateway: &Gateway,
     tls: Option<Tls>,
     config: &Config,
     stop: &watch::Sender<bool>,
 ) -> anyhow::Result<Vec<tokio::task::JoinHandle<()>>> {
     let hosts = AllowedHosts::new(&config.listen.allowed_hosts);
-    let (api_lanes, model_lanes) = (vec![(Lane::here(), ApiSurface(router))], model_lanes(gateway)?);
+    let (api_lanes, model_lanes) = (|| vec![(Lane::here(), ApiSurface(router.clone()))], model_lanes(gateway)?);
     let grace = Duration::from_secs(config.limits.stop_grace_s + 2);
     let (api_limits, models_limits) =
         (ListenLimits::default(), ListenLimits { close_grace: grace, ..ListenLimits::default() });
     let stopped = || stopped(stop.subscribe());
-    Ok(vec![
-        tokio::spawn(serve(api_listener, tls.clone(), api_lanes, hosts.clone(), api_limits, stopped())),
-        tokio::spawn(serve(models_listener, tls, model_lanes, hosts, models_limits, stopped())),
-    ])
+    let api_ports = [Some(bound.api), bound.otlp].into_iter().flatten();
+    let mut listeners: Vec<_> = api_ports
+        .map(|port| tokio::spawn(serve(port, tls.clone(), api_lanes(), hosts.clone(), api_limits, stopped())))
+        .collect();
+    listeners.push(tokio::spawn(serve(bound.models, tls, model_lanes, hosts, models_limits, stopped())));
+    Ok(listeners)
 }
 
 /// Resolves when the server is to stop.
@@ -312,10 +343,22 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 /// What takes in the records that others send.
-fn intake(world: &World, config: &Config, ledger: &Ledger, rules: RulesInForce) -> Intake {
+fn intake(world: &World, config: &Config, ledger: &Ledger, rules: RulesInForce) -> anyhow::Result<Intake> {
     let source = |producer| config.source(ledger.origin(), producer);
-    let door = ingest::Door::new(source("records"));
-    Intake { ledger: ledger.clone(), door, reads: source("reads").into(), rules, world: world.clone() }
+    let settings = &config.ingest;
+    let kind = |rule: &config::EventKind| Ok((rule.r#type.clone(), rule.kind.parse::<Kind>()?));
+    let kinds: Vec<(String, Kind)> =
+        settings.event.iter().map(kind).collect::<anyhow::Result<_>>().context("[[ingest.event]]")?;
+    let event_kinds = Kinds::new(kinds.iter().map(|(pattern, kind)| (pattern.as_str(), *kind)));
+    Ok(Intake {
+        ledger: ledger.clone(),
+        door: ingest::Door::new(source("records")),
+        reads: source("reads").into(),
+        event_kinds: event_kinds.context("[[ingest.event]]")?,
+        telemetry: otlp::Options { other_spans: settings.other_spans, other_logs: settings.other_logs },
+        rules,
+        world: world.clone(),
+    })
 }
 
 /// Once a minute, so that a crash loses a minute of it.

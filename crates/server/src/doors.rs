@@ -1,0 +1,91 @@
+//! `/ingest/…`: events in the formats of others, each answered as its senders expect, when what it brought is durable.
+
+use axum::Extension;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use ingest::{Arrival, Form, Rejected, cloudevents, kubernetes, opa};
+use record::Draft;
+use serde_json::{Value, json};
+
+use crate::admission::Caller;
+use crate::api::Api;
+use crate::decoding::decoded;
+use crate::intake::{Intake, not_recorded};
+use crate::problem::Problem;
+
+/// Rejections that an answer names; more are only counted.
+const NAMED_MAX: usize = 100;
+
+/// The audit webhook of a Kubernetes API server, or lines of its audit log.
+pub(crate) async fn kubernetes(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let form = form(&headers);
+    take(&api, &caller, &headers, body, "kubernetes", |_, body, arrival| kubernetes::read(body, form, arrival)).await
+}
+
+/// The decision log service of OPA; a partition in the path changes nothing.
+pub(crate) async fn opa(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let form = form(&headers);
+    take(&api, &caller, &headers, body, "opa", |_, body, arrival| opa::read(body, form, arrival)).await
+}
+
+/// CloudEvents 1.0: structured, batched or binary.
+pub(crate) async fn cloudevents(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let named: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    take(&api, &caller, &headers, body, "cloudevents", |intake, body, arrival| {
+        cloudevents::read(body, &named, &intake.event_kinds, arrival)
+    })
+    .await
+}
+
+async fn take(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Bytes,
+    door: &'static str,
+    read: impl FnOnce(&Intake, &[u8], &Arrival<'_>) -> Vec<Result<Draft, Rejected>>,
+) -> Result<Response, Problem> {
+    let intake = api.intake().ok_or_else(|| Problem::not_found("a stopped log takes nothing in"))?;
+    let body = decoded(headers, body)?;
+    let read = intake.arrived(caller, door, |arrival| read(intake, &body, arrival));
+    // Of a body that is nothing as a whole, nothing can be taken; and it will not be better the next time.
+    if let [Err(rejected)] = read.as_slice() {
+        let status = if *rejected == Rejected::TooMany { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        return Err(Problem::new(status, "invalid_event", rejected.to_string()));
+    }
+    let fates = intake.store(caller, read).await.map_err(|error| not_recorded(&error))?;
+    let repeats = fates.iter().flatten().filter(|receipt| receipt.is_repeat).count();
+    let stored = fates.iter().flatten().count() - repeats;
+    let rejected = fates.iter().enumerate().filter_map(|(nth, fate)| Some((nth, fate.as_ref().err()?)));
+    let named: Vec<Value> = rejected.take(NAMED_MAX).map(|(nth, why)| json!({"event": nth, "error": why})).collect();
+    let count = fates.len() - stored - repeats;
+    Ok(Json(json!({"stored": stored, "repeated": repeats, "rejected": count, "errors": named})).into_response())
+}
+
+/// One event a line, where the sender says so; else a document.
+fn form(headers: &HeaderMap) -> Form {
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match media.split(';').next().unwrap_or_default().trim() {
+        "application/jsonl" | "application/x-ndjson" | "application/x-jsonlines" => Form::Lines,
+        _ => Form::Json,
+    }
+}
