@@ -6,9 +6,11 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `arrival` | [`Arrival`]: how something came in; identifiers of what is sent again |
+//! | [`history`] | what Langfuse, LiteLLM and files of OpenAI's API have kept until now (`testimony import`) |
 //! | `records` | our own format: JSON, or JSON lines (`POST /api/v1/records`) |
 
 mod arrival;
+pub mod history;
 mod records;
 
 pub use arrival::Arrival;
