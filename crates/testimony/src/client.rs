@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -141,11 +141,7 @@ impl Client {
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        match problem.get("detail").and_then(serde_json::Value::as_str) {
-            Some(detail) => bail!("{detail}"),
-            None => bail!("the server answered {status}"),
-        }
+        Err(refused(status, &body))
     }
 
     /// GETs a path with a query, as one piece; nothing when there is no such thing.
@@ -181,6 +177,19 @@ impl Client {
     }
 }
 
+impl Client {
+    /// POSTs lines of JSON; nothing when the server cannot store anything just now.
+    pub(crate) async fn post_lines(&self, path: &str, lines: Bytes) -> anyhow::Result<Option<Bytes>> {
+        let request = Request::post(path).header(CONTENT_TYPE, "application/jsonl").body(Body::from(lines))?;
+        let response = self.send(request).await?;
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(None);
+        }
+        let (status, body) = (response.status(), response.into_body().collect().await?.to_bytes());
+        if status.is_success() { Ok(Some(body)) } else { Err(refused(status, &body)) }
+    }
+}
+
 /// Puts values into a query string.
 pub(crate) fn query_string(pairs: &[(&str, Option<String>)]) -> String {
     let encoded: Vec<String> = pairs
@@ -188,6 +197,15 @@ pub(crate) fn query_string(pairs: &[(&str, Option<String>)]) -> String {
         .filter_map(|(name, value)| Some(format!("{name}={}", percent_encoded(value.as_deref()?))))
         .collect();
     if encoded.is_empty() { String::new() } else { format!("?{}", encoded.join("&")) }
+}
+
+/// Why a server did not do what it was asked.
+fn refused(status: StatusCode, body: &[u8]) -> anyhow::Error {
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    match problem.get("detail").and_then(serde_json::Value::as_str) {
+        Some(detail) => anyhow::anyhow!("{detail}"),
+        None => anyhow::anyhow!("the server answered {status}"),
+    }
 }
 
 /// A runtime for a command that asks.

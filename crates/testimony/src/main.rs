@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{check, demo, key, policy, prove, search, serve, show, sql, tail, verify};
+use commands::{check, demo, import, key, policy, prove, search, serve, show, sql, tail, verify};
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
 /// gateway's time.
@@ -61,6 +61,8 @@ enum Command {
     Key(key::Arguments),
     /// Policies as code: check, test, ask, and replay one over recorded calls
     Policy(policy::Arguments),
+    /// Take over what another system has kept of calls until now
+    Import(import::Arguments),
     /// Run the scripted model server of the demonstration, for tests and benchmarks
     #[command(hide = true)]
     ScriptedModel(commands::scripted_model::Arguments),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::ScriptedModel(arguments) => commands::scripted_model::run(arguments),
     };
     match result {
