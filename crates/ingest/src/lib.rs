@@ -8,9 +8,11 @@
 //! | `arrival` | [`Arrival`]: how something came in; identifiers of what is sent again |
 //! | [`history`] | what Langfuse, LiteLLM and files of OpenAI's API have kept until now (`testimony import`) |
 //! | `records` | our own format: JSON, or JSON lines (`POST /api/v1/records`) |
+//! | [`otlp`] | OpenTelemetry: spans and log records (`/v1/traces`, `/v1/logs`, gRPC) |
 
 mod arrival;
 pub mod history;
+pub mod otlp;
 mod records;
 
 pub use arrival::Arrival;
