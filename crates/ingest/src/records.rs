@@ -197,7 +197,8 @@ fn content(sent: BTreeMap<String, &RawValue>) -> Result<Vec<Field>, Rejected> {
     sent.into_iter().map(field).collect()
 }
 
-fn split(body: &[u8], form: Form) -> Result<Vec<&str>, Rejected> {
+/// The texts of a body, each of which is to be one JSON document.
+pub(crate) fn split(body: &[u8], form: Form) -> Result<Vec<&str>, Rejected> {
     let body = std::str::from_utf8(body).map_err(|error| Rejected::Malformed(error.to_string()))?;
     Ok(match form {
         Form::Lines => body.lines().filter(|line| !line.trim().is_empty()).collect(),
@@ -210,7 +211,7 @@ fn split(body: &[u8], form: Form) -> Result<Vec<&str>, Rejected> {
     })
 }
 
-fn wrong(member: &str, what: impl Into<String>) -> Rejected {
+pub(crate) fn wrong(member: &str, what: impl Into<String>) -> Rejected {
     Rejected::Member { member: member.to_owned(), what: what.into() }
 }
 

@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 use witness::Cosigner;
 
 use crate::admission::{Access, Admission, Caller, admit};
+use crate::doors;
 use crate::evidence::evidence_for;
 use crate::intake::{self, Intake};
 use crate::keys;
@@ -31,6 +32,7 @@ use crate::log_files;
 use crate::problem::Problem;
 use crate::reading::Reading;
 use crate::tail;
+use crate::telemetry;
 use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request

@@ -69,7 +69,8 @@ async fn take(
     let read = intake.arrived(caller, door, |arrival| read(intake, &body, arrival));
     // Of a body that is nothing as a whole, nothing can be taken; and it will not be better the next time.
     if let [Err(rejected)] = read.as_slice() {
-        let status = if *rejected == Rejected::TooMany { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        let status =
+            if *rejected == Rejected::TooMany { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         return Err(Problem::new(status, "invalid_event", rejected.to_string()));
     }
     let fates = intake.store(caller, read).await.map_err(|error| not_recorded(&error))?;

@@ -116,7 +116,8 @@ async fn take(
     encoding: Encoding,
 ) -> Result<(u64, String), Status> {
     let intake = api.intake().ok_or_else(|| Status::new(Code::Unimplemented, "a stopped log takes nothing in"))?;
-    let batch = intake.arrived(caller, "otlp", |arrival| otlp::read(body, signal, encoding, arrival, intake.telemetry))?;
+    let batch =
+        intake.arrived(caller, "otlp", |arrival| otlp::read(body, signal, encoding, arrival, intake.telemetry))?;
     let (mut refused, mut told) = (batch.refused(), batch.message());
     // A call is two records. Where one of them may not be stored, the span counts as refused; what is stored stays.
     for why in store(intake, caller, batch).await.map_err(|error| unavailable(&error))? {

@@ -271,7 +271,10 @@ impl Tally {
             text.push_str(&format!("rejected: {}\n", escaped(why)));
         }
         let stored = if dry_run { "would be sent" } else { "stored" };
-        text.push_str(&format!("{} {stored}, {} sent before, {} rejected\n", self.stored, self.repeated, self.rejected));
+        text.push_str(&format!(
+            "{} {stored}, {} sent before, {} rejected\n",
+            self.stored, self.repeated, self.rejected
+        ));
         print(&text)
     }
 }
