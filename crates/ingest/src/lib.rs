@@ -13,7 +13,23 @@
 mod arrival;
 pub mod history;
 pub mod otlp;
+//! | [`kubernetes`] | audit events of a Kubernetes API server: its webhook's body, its log files |
+//! | `fitting` | attributes that fit a leaf, whatever came in |
+//! | `credentials` | JSON that is to be content, without the credentials in it |
+//! | `nesting` | how deep the JSON of an event may be |
+//! | `traceparent` | the trace that an event names |
+//!
+//! The doors for formats of others are functions of one form: `read(body, …, arrival)` gives, for each event in the body and in
+//! its order, a draft or why there is none.
+
+mod credentials;
+mod fitting;
+pub mod kubernetes;
+#[cfg(test)]
+mod mutated;
+mod nesting;
 mod records;
+mod traceparent;
 
 pub use arrival::Arrival;
 pub use records::{Door, Form, Keys, RECORDS_MAX, Rejected};
