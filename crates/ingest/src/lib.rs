@@ -14,6 +14,7 @@ mod arrival;
 pub mod history;
 pub mod otlp;
 //! | [`kubernetes`] | audit events of a Kubernetes API server: its webhook's body, its log files |
+//! | [`opa`] | decision logs of an OPA |
 //! | `fitting` | attributes that fit a leaf, whatever came in |
 //! | `credentials` | JSON that is to be content, without the credentials in it |
 //! | `nesting` | how deep the JSON of an event may be |
@@ -28,6 +29,7 @@ pub mod kubernetes;
 #[cfg(test)]
 mod mutated;
 mod nesting;
+pub mod opa;
 mod records;
 mod traceparent;
 
