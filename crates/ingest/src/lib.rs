@@ -15,6 +15,7 @@ pub mod history;
 pub mod otlp;
 //! | [`kubernetes`] | audit events of a Kubernetes API server: its webhook's body, its log files |
 //! | [`opa`] | decision logs of an OPA |
+//! | [`cloudevents`] | CloudEvents 1.0 by HTTP: structured, batched, binary |
 //! | `fitting` | attributes that fit a leaf, whatever came in |
 //! | `credentials` | JSON that is to be content, without the credentials in it |
 //! | `nesting` | how deep the JSON of an event may be |
@@ -23,6 +24,8 @@ pub mod otlp;
 //! The doors for formats of others are functions of one form: `read(body, …, arrival)` gives, for each event in the body and in
 //! its order, a draft or why there is none.
 
+mod arrival;
+pub mod cloudevents;
 mod credentials;
 mod fitting;
 pub mod kubernetes;
