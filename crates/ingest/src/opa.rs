@@ -21,7 +21,7 @@ use crate::records::{split, wrong};
 use crate::{Arrival, Form, RECORDS_MAX, Rejected, credentials, nesting};
 
 /// The longest identifier of a decision, in bytes.
-const DECISION_ID_BYTES_MAX: usize = 256;
+const DECISION_ID_BYTES_MAX: usize = 1_024;
 /// How long OPA took to answer, in nanoseconds; without a server in front, how long the evaluation took.
 const TIMERS: [&str; 2] = ["timer_server_handler_ns", "timer_rego_query_eval_ns"];
 

@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 
 /// Kinds of such objects, wherever in a document they stand.
 const KINDS: [&str; 4] = ["Secret", "SecretList", "TokenReview", "TokenRequest"];
+/// The same as they are written, unless with escapes. A pod speaks of `imagePullSecrets` and is none.
+const QUOTED: [&str; 4] = ["\"Secret\"", "\"SecretList\"", "\"TokenReview\"", "\"TokenRequest\""];
 /// Members of such an object that are kept, when they are plain.
 const KEPT: [&str; 10] =
     ["apiVersion", "kind", "type", "status", "reason", "code", "name", "namespace", "uid", "resourceVersion"];
@@ -19,7 +21,7 @@ pub(super) fn is_secret(resource: &str, subresource: &str) -> bool {
 /// The same JSON with only what names an object that holds credentials, when there is such an object in it. `is_whole` says
 /// that all of it is one: a patch says of no kind what it changes. `null` when nothing is left.
 pub(super) fn without(json: &str, is_whole: bool) -> Option<String> {
-    let is_suspect = KINDS.iter().any(|kind| json.contains(kind)) || json.contains("\\u");
+    let is_suspect = QUOTED.iter().any(|kind| json.contains(kind)) || json.contains("\\u");
     if !is_whole && !is_suspect {
         return None;
     }
