@@ -172,7 +172,6 @@ fn actor(fitting: &mut Fitting, event: &Event<'_>) -> Option<Actor> {
     };
     fitting.name("user.name", user.username.as_deref());
     fitting.name("user.id", user.uid.as_deref());
-    fitting.names("testimony.actor.groups", user.groups.iter().flatten().map(String::as_str));
     for (key, values) in user.extra.iter().flatten() {
         if let Some((_, attribute)) = CALLER.iter().find(|(known, _)| known == key) {
             fitting.name(attribute, values.first().map(String::as_str));
@@ -187,6 +186,7 @@ fn actor(fitting: &mut Fitting, event: &Event<'_>) -> Option<Actor> {
     Some(Actor {
         kind: kind.to_owned(),
         id: (!name.is_empty()).then(|| fitting.cut("user.name", name, NAME_BYTES_MAX)),
+        groups: user.groups.clone().unwrap_or_default(),
         auth: Some("claimed".into()),
         // All addresses but the last can be set by the client.
         ip: addresses.last().and_then(|ip| ip.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical().to_string()),

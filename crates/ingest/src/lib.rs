@@ -9,10 +9,6 @@
 //! | [`history`] | what Langfuse, LiteLLM and files of OpenAI's API have kept until now (`testimony import`) |
 //! | `records` | our own format: JSON, or JSON lines (`POST /api/v1/records`) |
 //! | [`otlp`] | OpenTelemetry: spans and log records (`/v1/traces`, `/v1/logs`, gRPC) |
-
-mod arrival;
-pub mod history;
-pub mod otlp;
 //! | [`kubernetes`] | audit events of a Kubernetes API server: its webhook's body, its log files |
 //! | [`opa`] | decision logs of an OPA |
 //! | [`cloudevents`] | CloudEvents 1.0 by HTTP: structured, batched, binary |
@@ -28,11 +24,13 @@ mod arrival;
 pub mod cloudevents;
 mod credentials;
 mod fitting;
+pub mod history;
 pub mod kubernetes;
 #[cfg(test)]
 mod mutated;
 mod nesting;
 pub mod opa;
+pub mod otlp;
 mod records;
 mod traceparent;
 

@@ -67,8 +67,9 @@ async fn take(
     let intake = api.intake().ok_or_else(|| Problem::not_found("a stopped log takes nothing in"))?;
     let body = decoded(headers, body)?;
     let read = intake.arrived(caller, door, |arrival| read(intake, &body, arrival));
-    // Of a body that is nothing as a whole, nothing can be taken; and it will not be better the next time.
-    if let [Err(rejected)] = read.as_slice() {
+    // An event that can never be taken is told of in a good answer: whoever is refused sends all of them again. Only of a body that is
+    // nothing as a whole there is nothing else to tell.
+    if let [Err(rejected @ (Rejected::Malformed(_) | Rejected::TooMany))] = read.as_slice() {
         let status =
             if *rejected == Rejected::TooMany { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         return Err(Problem::new(status, "invalid_event", rejected.to_string()));

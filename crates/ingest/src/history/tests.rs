@@ -86,7 +86,7 @@ fn shown(draft: &Result<Draft, Rejected>) -> String {
     let mut out =
         format!("{} {} at {}\n", draft.kind, draft.outcome.map_or("", |outcome| outcome.as_str()), draft.time);
     let _ = writeln!(out, "  environment {}, call {}", draft.source.environment, draft.call_id.unwrap_or_default());
-    if let Some(Actor { kind, id, auth, ip, fingerprint }) = &draft.actor {
+    if let Some(Actor { kind, id, auth, ip, fingerprint, .. }) = &draft.actor {
         let _ = writeln!(out, "  actor {kind} {id:?} {auth:?} {ip:?} {fingerprint:?}");
     }
     if draft.trace != record::Trace::default() {
