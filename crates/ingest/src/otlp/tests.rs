@@ -65,6 +65,68 @@ fn stored(draft: Draft) -> String {
     out
 }
 
+/// The same requests, as the classes that OpenTelemetry generates write them (`testdata/otlp/make.py`).
+#[test]
+fn what_others_write_is_read_as_its_json_is() {
+    for (json, protobuf, signal) in [
+        (CURRENT, &include_bytes!("../../testdata/otlp/current.binpb")[..], Signal::Traces),
+        (OPEN_LLMETRY, include_bytes!("../../testdata/otlp/openllmetry.binpb"), Signal::Traces),
+        (OPEN_INFERENCE, include_bytes!("../../testdata/otlp/openinference.binpb"), Signal::Traces),
+        (EVENTS, include_bytes!("../../testdata/otlp/events.binpb"), Signal::Traces),
+        (LOGS, include_bytes!("../../testdata/otlp/logs.binpb"), Signal::Logs),
+    ] {
+        let of_json = try_read(json.as_bytes(), signal, Encoding::Json, EVERYTHING).unwrap();
+        let of_protobuf = try_read(protobuf, signal, Encoding::Protobuf, EVERYTHING).unwrap();
+        assert!(!of_json.events.is_empty());
+        assert_eq!(shown(of_json), shown(of_protobuf));
+    }
+}
+
+/// What real instrumentations sent of one and the same call (`testdata/otlp/senders.py`).
+#[test]
+fn the_same_call_is_the_same_whichever_instrumentation_watched_it() {
+    let sent = |body: &[u8], signal| try_read(body, signal, Encoding::Protobuf, EVERYTHING).unwrap();
+    let mut all = String::new();
+    for (name, body, signal) in [
+        ("openai_v2", &include_bytes!("../../testdata/otlp/sent-openai-v2.traces.binpb")[..], Signal::Traces),
+        ("openai_v2", include_bytes!("../../testdata/otlp/sent-openai-v2.logs.binpb"), Signal::Logs),
+        ("openinference", include_bytes!("../../testdata/otlp/sent-openinference.traces.binpb"), Signal::Traces),
+        ("openllmetry", include_bytes!("../../testdata/otlp/sent-openllmetry.traces.binpb"), Signal::Traces),
+    ] {
+        writeln!(all, "{name} {signal:?}\n{}", shown(sent(body, signal))).unwrap();
+        let drafts = drafts(sent(body, signal));
+        let said = |nth: usize, name: &str| drafts[nth].attributes.value(name).map(Value::to_json).unwrap_or_default();
+        assert_eq!(
+            drafts.iter().map(|draft| draft.kind).collect::<Vec<_>>(),
+            [Kind::InferenceRequest, Kind::InferenceResponse]
+        );
+        assert_eq!(
+            (drafts[0].source.service.as_str(), drafts[0].source.environment.as_str()),
+            ("support-bot", "staging")
+        );
+        if signal == Signal::Traces {
+            assert_eq!(
+                (said(0, "gen_ai.request.model"), said(1, "gen_ai.response.model")),
+                ("\"support-bot\"".into(), "\"gemma-3-270m\"".into())
+            );
+            assert_eq!(
+                (said(1, "gen_ai.usage.input_tokens"), said(1, "gen_ai.usage.output_tokens")),
+                ("24".into(), "7".into())
+            );
+            assert_eq!(
+                (said(0, "gen_ai.request.temperature"), said(0, "gen_ai.request.max_tokens")),
+                ("0.5".into(), "50".into())
+            );
+        }
+        if name != "openai_v2" || signal == Signal::Logs {
+            let content = |nth: usize, name: &str| drafts[nth].content.iter().any(|field| field.name == name);
+            assert!(content(0, "gen_ai.input.messages") && content(1, "gen_ai.output.messages"));
+        }
+    }
+    assert!(!all.contains("CANARY"));
+    insta::assert_snapshot!(all);
+}
+
 #[test]
 fn current_conventions_become_records_of_calls_tools_and_evaluations() {
     insta::assert_snapshot!(shown(spans(CURRENT)));

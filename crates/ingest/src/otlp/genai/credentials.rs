@@ -26,8 +26,8 @@ const NAMES: [&str; 17] = [
     "openai-api-key",
     "private-key",
 ];
-/// Attributes that are a dump of headers, in whatever form.
-const DUMPS: [&str; 2] = ["llm.headers", "gen_ai.request.headers"];
+/// What the name of an attribute ends in that is a dump of headers, in whatever form (OpenLLMetry writes Python's).
+const DUMP: &str = ".headers";
 /// Attributes that hold a part of a URL without its beginning.
 const PARTS_OF_URLS: [&str; 4] = ["url.query", "url.full", "http.target", "http.url"];
 /// What ends a URL in the middle of a text.
@@ -38,7 +38,7 @@ const UNSEARCHED: &str = "[left out: it may hold a credential and has too many v
 
 /// An attribute without the credentials in it; nothing where it is one.
 pub(super) fn cleaned<'a>(name: &str, value: Value<'a>) -> Option<Value<'a>> {
-    if is_credential(name) || DUMPS.contains(&name) {
+    if is_credential(name) || name.ends_with(DUMP) {
         return None;
     }
     match value {
@@ -178,6 +178,7 @@ mod tests {
             "Authorization",
             "gen_ai.openai.api_key",
             "llm.headers",
+            "gen_ai.headers",
         ] {
             assert_eq!(clean(name, "CANARY"), None, "{name}");
         }

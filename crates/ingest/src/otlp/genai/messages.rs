@@ -67,7 +67,13 @@ pub(super) fn tools<'a>(facts: &mut Facts<'a>) -> Option<Value<'a>> {
             tools.entry(number.parse().unwrap_or(u32::MAX)).or_default().push((name.into(), value));
         }
     }
-    let tools: Vec<Value<'a>> = tools.into_values().map(map).collect();
+    let tool = |members: Pairs<'a>| match members.as_slice() {
+        [(name, Value::Text(schema))] if name == "json_schema" => {
+            json_in(schema).map(Value::into_owned).unwrap_or_else(|| map(members))
+        }
+        _ => map(members),
+    };
+    let tools: Vec<Value<'a>> = tools.into_values().map(tool).collect();
     (!tools.is_empty()).then_some(Value::List(tools))
 }
 

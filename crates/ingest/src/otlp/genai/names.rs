@@ -9,7 +9,7 @@ use record::Value;
 use super::super::model::json_in;
 
 /// Old and current name. Where several of one span have the same current name, the current one counts, then the first in this list.
-const RENAMED: [(&str, &str); 86] = [
+const RENAMED: [(&str, &str); 87] = [
     // Deprecated names of the conventions.
     ("gen_ai.system", "gen_ai.provider.name"),
     ("gen_ai.prompt", "gen_ai.input.messages"),
@@ -47,6 +47,7 @@ const RENAMED: [(&str, &str); 86] = [
     ("llm.chat.stop_sequences", "gen_ai.request.stop_sequences"),
     ("llm.request.functions", "gen_ai.tool.definitions"),
     ("llm.user", "user.id"),
+    ("gen_ai.user", "user.id"),
     ("llm.response.finish_reason", "gen_ai.response.finish_reasons"),
     ("llm.response.stop_reason", "gen_ai.response.finish_reasons"),
     ("llm.usage.prompt_tokens", "gen_ai.usage.input_tokens"),
@@ -58,7 +59,6 @@ const RENAMED: [(&str, &str); 86] = [
     ("mcp.response.value", "gen_ai.tool.call.result"),
     ("mcp.tool.name", "gen_ai.tool.name"),
     // OpenInference.
-    ("llm.model_name", "gen_ai.request.model"),
     ("embedding.model_name", "gen_ai.request.model"),
     ("reranker.model_name", "gen_ai.request.model"),
     ("llm.provider", "gen_ai.provider.name"),
@@ -100,6 +100,7 @@ const RENAMED: [(&str, &str); 86] = [
     ("parameters.stream", "gen_ai.request.stream"),
     ("parameters.stop", "gen_ai.request.stop_sequences"),
     ("parameters.model", "gen_ai.request.model"),
+    ("parameters.user", "user.id"),
 ];
 
 /// What others call a provider, in lower case, and its name in the conventions.
@@ -198,6 +199,9 @@ pub(super) fn is_of_response(name: &str) -> bool {
     [
         "gen_ai.response.",
         "gen_ai.usage.",
+        "llm.usage.",
+        "llm.token_count.",
+        "llm.cost.",
         "gen_ai.output.messages",
         "error.",
         "exception.",

@@ -156,8 +156,8 @@ pub(super) fn inference<'a>(
     times: Times,
     ending: Ending<'a>,
 ) -> [Draft; 2] {
-    let actor = super::take_actor(&mut facts);
     take_said(&mut facts);
+    let actor = super::take_actor(&mut facts);
     let mut request = subject.sheet(Kind::InferenceRequest, "request", times.start);
     let mut response = subject.sheet(Kind::InferenceResponse, "response", times.end);
     for sheet in [&mut request, &mut response] {
@@ -212,6 +212,13 @@ fn take_said(facts: &mut Facts<'_>) {
             );
         }
         facts.set_if_absent(content_names::PARAMETERS, Value::Text(text));
+    }
+    // What OpenInference calls the model is the one that was asked for, until an answer names another.
+    if let Some(model) = facts.take("llm.model_name") {
+        match facts.value("gen_ai.request.model") {
+            Some(asked) if *asked != model => facts.set_if_absent("gen_ai.response.model", model),
+            _ => facts.set_if_absent("gen_ai.request.model", model),
+        }
     }
     // What OpenInference calls a span's input is the messages, where there are no others, and else the whole body.
     for (value, media, messages, body) in [
