@@ -30,11 +30,13 @@ const NAMES: [&str; 17] = [
 const DUMP: &str = ".headers";
 /// Attributes that hold a part of a URL without its beginning.
 const PARTS_OF_URLS: [&str; 4] = ["url.query", "url.full", "http.target", "http.url"];
-/// What ends a URL in the middle of a text.
-const AFTER_URL: [char; 12] = ['"', '\'', '<', '>', '`', '{', '}', '|', '\\', '^', '(', ')'];
+/// What ends a URL in the middle of a text, beside white space. Not what people leave unescaped in passwords and queries.
+const AFTER_URL: [char; 6] = ['"', '\'', '<', '>', '`', '\\'];
 
-/// What stands for JSON that names a credential and is too large to be taken apart.
-const UNSEARCHED: &str = "[left out: it may hold a credential and has too many values to look]";
+/// What stands for JSON that names a credential and is too large, or too often written as a text in other JSON, to be taken apart.
+const UNSEARCHED: &str = "[left out: it may hold a credential and is too large or nested too deeply to look]";
+/// How often JSON that stands as a text in other JSON is taken apart: each time takes as much of the stack again.
+const LAYERS_MAX: u8 = 3;
 
 /// An attribute without the credentials in it; nothing where it is one.
 pub(super) fn cleaned<'a>(name: &str, value: Value<'a>) -> Option<Value<'a>> {
@@ -47,7 +49,7 @@ pub(super) fn cleaned<'a>(name: &str, value: Value<'a>) -> Option<Value<'a>> {
             let clean = without_credentials(&format!("{mark}{text}"));
             Some(Value::Text(clean.strip_prefix(mark).unwrap_or(&clean).to_owned().into()))
         }
-        value => clean_value(value, &mut false),
+        value => clean_value(value, &mut false, LAYERS_MAX),
     }
 }
 
@@ -61,9 +63,9 @@ fn is_credential(name: &str) -> bool {
 }
 
 /// `is_changed` becomes true where something was left out.
-fn clean_value<'a>(value: Value<'a>, is_changed: &mut bool) -> Option<Value<'a>> {
+fn clean_value<'a>(value: Value<'a>, is_changed: &mut bool, layers: u8) -> Option<Value<'a>> {
     match value {
-        Value::Text(text) => match clean_text(text) {
+        Value::Text(text) => match clean_layer(text, layers) {
             Some(Clean::Same(text)) => Some(Value::Text(text)),
             other => {
                 *is_changed = true;
@@ -71,7 +73,7 @@ fn clean_value<'a>(value: Value<'a>, is_changed: &mut bool) -> Option<Value<'a>>
             }
         },
         Value::List(items) => {
-            Some(Value::List(items.into_iter().filter_map(|item| clean_value(item, is_changed)).collect()))
+            Some(Value::List(items.into_iter().filter_map(|item| clean_value(item, is_changed, layers)).collect()))
         }
         Value::Map(entries) => {
             let kept = entries.into_iter().filter_map(|(name, value)| {
@@ -79,7 +81,7 @@ fn clean_value<'a>(value: Value<'a>, is_changed: &mut bool) -> Option<Value<'a>>
                     *is_changed = true;
                     return None;
                 }
-                Some((name, clean_value(value, is_changed)?))
+                Some((name, clean_value(value, is_changed, layers)?))
             });
             Some(Value::Map(kept.collect()))
         }
@@ -104,12 +106,16 @@ impl<'a> From<Clean<'a>> for Cow<'a, str> {
 
 /// A text without credentials; nothing where it is one.
 pub(super) fn clean_text(text: Cow<'_, str>) -> Option<Clean<'_>> {
+    clean_layer(text, LAYERS_MAX)
+}
+
+fn clean_layer(text: Cow<'_, str>, layers: u8) -> Option<Clean<'_>> {
     let head = text.get(..7).unwrap_or_default();
     if head.eq_ignore_ascii_case("bearer ") && !text.get(7..).unwrap_or_default().contains(char::is_whitespace) {
         return None;
     }
     if text.starts_with(['{', '['])
-        && let Some(clean) = clean_json(&text)
+        && let Some(clean) = clean_json(&text, layers)
     {
         return Some(Clean::Other(clean));
     }
@@ -120,17 +126,42 @@ pub(super) fn clean_text(text: Cow<'_, str>) -> Option<Clean<'_>> {
 }
 
 /// JSON in a text, where it has members that are credentials.
-fn clean_json(text: &str) -> Option<String> {
+fn clean_json(text: &str, layers: u8) -> Option<String> {
     let lower = text.to_ascii_lowercase().replace('_', "-");
     if !NAMES.iter().any(|name| lower.contains(name)) {
         return None;
     }
-    if has_too_many_values(text.as_bytes()) {
+    let Some(layers) = layers.checked_sub(1).filter(|_| !has_too_many_values(text.as_bytes())) else {
         return Some(UNSEARCHED.to_owned());
-    }
+    };
+    let Some(value) = json_in(text) else { return clean_broken(text, &lower) };
     let mut is_changed = false;
-    let clean = clean_value(json_in(text)?, &mut is_changed)?;
+    let clean = clean_value(value, &mut is_changed, layers)?;
     is_changed.then(|| clean.to_json())
+}
+
+/// What is no JSON although it begins as such, because it was cut off or is Python: the value after a quoted name is emptied.
+fn clean_broken(text: &str, lower: &str) -> Option<String> {
+    let is_quote = |c: char| matches!(c, '"' | '\'');
+    let (mut out, mut from) = (String::new(), 0);
+    for (at, quote) in lower.char_indices().filter(|(_, c)| is_quote(*c)) {
+        let rest = lower.get(at + 1..)?;
+        let named = NAMES
+            .iter()
+            .filter_map(|name| rest.strip_prefix(name))
+            .find(|rest| rest.trim_start_matches('\\').starts_with(quote));
+        let Some(rest) = named.filter(|_| at >= from) else { continue };
+        let value = rest.trim_start_matches(|c: char| is_quote(c) || c == '\\').trim_start();
+        let Some(value) = value.strip_prefix(':').map(str::trim_start) else { continue };
+        let bare = value.trim_start_matches(|c: char| is_quote(c) || c == '\\');
+        let ends = |c: char| if bare.len() < value.len() { is_quote(c) } else { matches!(c, ',' | '}' | ']') };
+        let length = bare.find(ends).unwrap_or(bare.len());
+        let start = lower.len() - bare.len();
+        out.push_str(text.get(from..start)?);
+        from = start + length;
+    }
+    out.push_str(text.get(from..)?);
+    (from > 0).then(|| clean_urls(&out).unwrap_or(out))
 }
 
 /// The text with its URLs without credentials; nothing where there are none.
@@ -192,6 +223,10 @@ mod tests {
         let said = "{'a': \"https://me:CANARY@host/v1?key=CANARY\"} see http://b/?x=1#access_token=CANARY, and c://d";
         let kept = "{'a': \"https://host/v1?key=removed\"} see http://b/?x=1 and c://d";
         assert_eq!(clean("exception.message", said).as_deref(), Some(kept));
+        assert_eq!(
+            clean("a", "(http://u:CAN(ARY@h/?x={y}&key=CANARY)").as_deref(),
+            Some("(http://h/?x={y}&key=removed")
+        );
         assert_eq!(clean("url.query", "a=b&api_key=CANARY").as_deref(), Some("a=b&api_key=removed"));
         assert_eq!(clean("http.target", "/v1?access_token=CANARY").as_deref(), Some("/v1?access_token=removed"));
     }
@@ -204,9 +239,39 @@ mod tests {
         assert_eq!(clean("input.value", without).as_deref(), Some(without));
     }
 
+    #[test]
+    fn json_that_was_cut_off_and_python_lose_them_too() {
+        for (said, kept) in [
+            (
+                r#"{"messages": [], "headers": {"Authorization": "Bearer CANARY"#,
+                r#"{"messages": [], "headers": {"Authorization": ""#,
+            ),
+            ("{'X_Api_Key': 'CANARY', 'a': 'é', 'cookie': CANARY}", "{'X_Api_Key': '', 'a': 'é', 'cookie': }"),
+            (r#"[{"a": "{\"api_key\": \"CANARY\", \"b\"#, r#"[{"a": "{\"api_key\": \"", \"b\"#),
+            ("[the cookie: a biscuit", "[the cookie: a biscuit"),
+        ] {
+            let clean = clean("a", said).unwrap();
+            assert_eq!(clean, kept);
+        }
+    }
+
+    #[test]
+    fn json_in_json_in_json_is_looked_into_and_no_stack_is_used_up() {
+        let wrap = |inner: String, depth: usize| {
+            format!("{}{}{}", "[".repeat(depth), Value::Text(inner.into()).to_json(), "]".repeat(depth))
+        };
+        let credential = r#"{"authorization": "CANARY", "a": 1}"#.to_owned();
+        assert_eq!(clean("a", &wrap(credential.clone(), 3)).as_deref(), Some(r#"[[["{\"a\":1}"]]]"#));
+        for layers in 1..12 {
+            let nested = (0..layers).fold(credential.clone(), |inner, _| wrap(inner, 120));
+            let clean = clean("a", &nested).unwrap();
+            assert!(!clean.contains("CANARY"), "{layers}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_text_makes_cleaning_panic(text in "(\\PC|://|\\?key=|@|#token=){0,40}") {
+        fn no_text_makes_cleaning_panic(text in "[{]?(\\PC|://|\\?key=|@|#token=|['\"]cookie['\"]:|'){0,40}") {
             let _ = clean("a", &text);
             let _ = clean("url.query", &text);
         }
