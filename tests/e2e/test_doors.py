@@ -88,8 +88,8 @@ def test_cloudevents_come_as_their_own_library_sends_them(serve, scripted, tmp_p
 
 
 def test_what_is_no_event_is_refused_and_a_bomb_too(server):
-    for path in ("/ingest/kubernetes", "/ingest/opa/logs", "/ingest/cloudevents"):
-        assert http(f"{server.api}{path}", b"{", {"content-type": "application/json"})[0] == 400, path
+    for path, media in (("/ingest/kubernetes", "application/json"), ("/ingest/opa/logs", "application/json"), ("/ingest/cloudevents", "application/cloudevents+json")):
+        assert http(f"{server.api}{path}", b"{", {"content-type": media})[0] == 400, path
         bomb = gzip.compress(b" " * (100 << 20))
-        assert http(f"{server.api}{path}", bomb, {"content-type": "application/json", "content-encoding": "gzip"})[0] == 413, path
+        assert http(f"{server.api}{path}", bomb, {"content-type": media, "content-encoding": "gzip"})[0] == 413, path
     assert server.get("/readyz")[0] == 200

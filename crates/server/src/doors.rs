@@ -50,10 +50,10 @@ pub(crate) async fn cloudevents(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let named: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    take(&api, &caller, &headers, body, "cloudevents", |intake, body, arrival| {
+    let taken = take(&api, &caller, &headers, body, "cloudevents", |intake, body, arrival| {
         cloudevents::read(body, &named, &intake.event_kinds, arrival)
-    })
-    .await
+    });
+    taken.await
 }
 
 async fn take(

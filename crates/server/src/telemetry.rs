@@ -52,11 +52,7 @@ async fn by_http(
             (status, failed.retry_seconds, failed.body(encoding))
         }
     };
-    let media = match encoding {
-        Encoding::Protobuf => "application/x-protobuf",
-        Encoding::Json => "application/json",
-    };
-    let mut response = (status, [(CONTENT_TYPE, media)], body).into_response();
+    let mut response = (status, [(CONTENT_TYPE, encoding.media())], body).into_response();
     if let Some(seconds) = retry {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -153,10 +149,5 @@ fn unavailable(error: &AppendError) -> Status {
 }
 
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {
-    let media = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    match media.split(';').next()?.trim() {
-        "application/x-protobuf" => Some(Encoding::Protobuf),
-        "application/json" => Some(Encoding::Json),
-        _ => None,
-    }
+    Encoding::of_media(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
