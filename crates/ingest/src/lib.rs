@@ -33,6 +33,25 @@ pub mod opa;
 pub mod otlp;
 mod records;
 mod traceparent;
+//! | `cursor` | [`Following`]: what to read next of files that others write, rotate, truncate and delete |
+//! | `drafting` | what doors for lines and texts have in common |
+//! | `lines` | [`Lines`]: JSON lines, plain text, container logs |
+//! | `mapping` | [`Mapping`]: JSON and text of any form to records, by a file |
+//! | `syslog` | [`Syslog`]: RFC 5424 and RFC 3164, by datagrams and by streams |
+
+mod cursor;
+mod drafting;
+mod lines;
+mod mapping;
+mod syslog;
 
 pub use arrival::Arrival;
+pub use cursor::{
+    Copied, Cursor, Cursors, FILES_MAX, Following, HEAD_BYTES_MAX, Look, MARK_BYTES_MAX, MISSING_LOOKS_MAX, Mark, News,
+    Peek, Place, Seen, Step,
+};
+pub use drafting::BodyPlace;
+pub use lines::{ENTRY_BYTES_MAX, ENTRY_LINES_MAX, Entry, LineReader, Lines, LinesError, LinesSettings, Wrapping};
+pub use mapping::{Event, Input, MAPPING_BYTES_MAX, Mapped, Mapping, MappingError, RULES_MAX, join_id};
 pub use records::{Door, Form, Keys, RECORDS_MAX, Rejected};
+pub use syslog::{Frame, Frames, MESSAGE_BYTES_MAX, Packet, Syslog, SyslogSettings};
