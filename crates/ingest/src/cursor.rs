@@ -31,7 +31,7 @@ pub use look::{Look, News, Peek, Seen, Step};
 pub use mark::{HEAD_BYTES_MAX, MARK_BYTES_MAX, Mark, Place};
 
 /// The most files that are followed at once.
-pub const FILES_MAX: usize = 10_000;
+pub const FILES_MAX: usize = 4_096;
 /// For how many looks a file that is seen no more, or of which something is left to be found in a copy, is waited for.
 pub const MISSING_LOOKS_MAX: u32 = 60;
 
@@ -208,12 +208,11 @@ impl Following {
         before: &[(u64, u64)],
         news: &mut Vec<News>,
     ) {
-        let (of, likeness) = self
-            .files
-            .iter()
-            .map(|file| (file.cursor.name.clone(), file.likeness(one, seen, peek)))
-            .find(|(_, likeness)| !matches!(likeness, Likeness::None))
-            .unwrap_or((String::new(), Likeness::None));
+        let like = self.files.iter().find_map(|file| match file.likeness(one, seen, peek) {
+            Likeness::None => None,
+            likeness => Some((file.cursor.name.clone(), likeness)),
+        });
+        let (of, likeness) = like.unwrap_or((String::new(), Likeness::None));
         match likeness {
             Likeness::Copy(same) => {
                 let (Some(head), Some(path)) = (head_of(one, peek), one.path.clone()) else { return };

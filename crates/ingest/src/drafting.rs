@@ -1,8 +1,10 @@
 //! What doors for lines and texts have in common: where a body goes, what is cut, what is left out.
 
 use std::borrow::Cow;
+use std::str::Chars;
 
 use record::{ATTRIBUTE_TEXT_BYTES_MAX, Draft, Field, Timestamp, VALUE_DEPTH_MAX, Value};
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 /// The attribute and the content field that hold what a line or message says.
@@ -47,7 +49,8 @@ const CREDENTIALS: [&str; 18] = [
 ];
 
 /// Where the body of a message or an unmapped line is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BodyPlace {
     /// In an attribute, which search finds and which stays for ever; what is longer than 1,024 bytes is content as a whole, and
     /// its beginning is the attribute.
@@ -191,29 +194,27 @@ pub(crate) fn nearest_year(received: Timestamp, moment: impl Fn(i64) -> Option<T
 
 /// Whether a text fits a pattern in which `*` stands for anything, dots and slashes too, and `?` for one character.
 pub(crate) fn fits(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut from) = (0, 0);
-    // Where the last star stands, and up to where it reaches so far.
-    let mut star: Option<(usize, usize)> = None;
-    while from < text.len() {
-        match (pattern.get(at), star) {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // What follows the last star, and where the text goes on after what the star stands for so far.
+    let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let (mut next, mut rest) = (pattern.clone(), text.clone());
+        match (next.next(), rest.next()) {
+            (None, None) => return true,
             (Some('*'), _) => {
-                star = Some((at, from));
-                at += 1;
+                star = Some((next.clone(), text.clone()));
+                pattern = next;
             }
-            (Some(c), _) if *c == '?' || Some(c) == text.get(from) => {
-                at += 1;
-                from += 1;
+            (Some(wanted), Some(c)) if wanted == '?' || wanted == c => (pattern, text) = (next, rest),
+            _ => {
+                let Some((after, from)) = &mut star else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                (pattern, text) = (after.clone(), from.clone());
             }
-            (_, Some((star_at, reached))) => {
-                star = Some((star_at, reached + 1));
-                at = star_at + 1;
-                from = reached + 1;
-            }
-            (_, None) => return false,
         }
     }
-    pattern.iter().skip(at).all(|c| *c == '*')
 }
 
 #[cfg(test)]

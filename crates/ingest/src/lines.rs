@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use record::{Draft, Field, Kind};
 use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::Arrival;
@@ -40,7 +41,8 @@ pub const ENTRY_LINES_MAX: usize = 1_000;
 const PATTERN_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// How the door for lines reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct LinesSettings {
     /// What stands around a line.
     pub wrapping: Wrapping,

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use record::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_TEXT_BYTES_MAX, Attributes, Draft, Field, Kind, Timestamp, Value};
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::Arrival;
@@ -38,7 +39,8 @@ const STRUCTURED_DATA: &str = "syslog.structured_data";
 const CEE_COOKIE: &str = "@cee:";
 
 /// How the door for syslog reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct SyslogSettings {
     /// How far clocks of senders that do not say so (RFC 3164) are ahead of UTC, in minutes.
     pub utc_offset_minutes: i16,

@@ -7,7 +7,8 @@ use super::splitter::Line;
 use crate::cursor::Place;
 
 /// What stands around a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Wrapping {
     /// Nothing.
     #[default]

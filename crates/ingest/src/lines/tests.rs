@@ -63,6 +63,19 @@ fn logs_of_containers_become_these_records() {
 }
 
 #[test]
+fn settings_are_read_as_the_documentation_has_them() {
+    let toml = "wrapping = \"cri\"\nbegins = '^\\d{4}-'\nbody = \"content\"";
+    let settings = LinesSettings {
+        wrapping: Wrapping::Cri,
+        body: BodyPlace::Content,
+        begins: Some(r"^\d{4}-".into()),
+        ..LinesSettings::default()
+    };
+    assert_eq!(toml::from_str(toml), Ok(settings));
+    assert!(toml::from_str::<LinesSettings>("begin = 'x'").is_err());
+}
+
+#[test]
 fn lines_that_continue_others_are_one_record() {
     let text = b"  before\n2026-11-25 ERROR no\n  at a\n  at b\n2026-11-25 INFO yes\n2026-11-25 last";
     let entries = entries(&door(Wrapping::Bare, Some(r"^\d{4}-"), None), &[text]);

@@ -45,8 +45,12 @@ pub(super) fn compile(toml: &str) -> Result<(Vec<Rule>, Vec<String>), MappingErr
         let settings = settings.into_inner();
         let name =
             settings.name.as_ref().map_or(format!("mapping {}", nth + 1), |name| format!("{:?}", name.get_ref()));
-        let pattern = Compiler { toml, span, name, pattern: None };
-        pattern.rule(settings)
+        let number = (nth + 1).to_string();
+        let mut rule = Compiler { toml, span, name, pattern: None }.rule(settings)?;
+        if rule.name.is_empty() {
+            rule.name = number;
+        }
+        Ok(rule)
     };
     let rules: Vec<Rule> = file.mapping.into_iter().enumerate().map(rule).collect::<Result<_, _>>()?;
     Ok((rules, file.join))
@@ -93,6 +97,7 @@ impl Compiler<'_> {
             reference.as_ref().map(|reference| self.spanned(member, reference)).transpose()
         };
         let rule = Rule {
+            name: settings.name.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default(),
             is_drop: settings.drop,
             is_json_only: false,
             is_original_kept: settings.original,

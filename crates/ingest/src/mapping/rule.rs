@@ -21,6 +21,8 @@ const ATTRIBUTES_BYTES_MAX: usize = 24 * 1_024;
 /// One rule.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
+    /// Or its place in the file. Its keys are its own.
+    pub(super) name: String,
     pub(super) is_drop: bool,
     /// Whether it has pointers to follow, so that texts are nothing to it.
     pub(super) is_json_only: bool,
@@ -191,8 +193,10 @@ impl Rule {
             let reference = self.slots.iter().find(|(slot, _)| *slot == wanted).map(|(_, reference)| reference);
             reference.and_then(|reference| found.text(reference)).filter(|text| !text.is_empty())
         };
-        // An event's own identifier is the same whatever file or message brings it.
-        let key = slot(Slot::Key).map(|key| Cow::Owned(format!("mapping/{key}"))).or(event.key.map(Cow::Borrowed));
+        // An event's own identifier is the same whatever file or message brings it to this rule. Another rule's `1` is another event.
+        let key = slot(Slot::Key)
+            .map(|key| Cow::Owned(format!("mapping/{}/{key}", self.name)))
+            .or(event.key.map(Cow::Borrowed));
         let mut draft = Draft::new(arrival.id(key.as_deref()), time, self.kind, Arc::new(source));
         draft.call_id = slot(Slot::CallId).map(|id| id.parse::<Uuid>().unwrap_or_else(|_| join_id("call_id", &id)));
         let mut hex = |name: &str, text: Option<Cow<'_, str>>, digits: usize| {

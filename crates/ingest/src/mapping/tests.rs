@@ -45,7 +45,7 @@ fn the_example_makes_these_records() {
     let line = r#"192.0.2.7 - bob [25/Nov/2026:05:00:00 +0100] "POST /v1/tools HTTP/1.1" 503 17 "r-7""#;
     let access = draft(FILE, Input::Text(line), "/var/log/nginx/access.log");
     assert_eq!(chat.call_id, access.call_id);
-    assert_eq!(chat.id, once_id("ingest", "mapping/e-1"));
+    assert_eq!(chat.id, once_id("ingest", "mapping/chat/e-1"));
     assert_eq!(access.id, once_id("ingest", "lines/f/0"));
     let content: Vec<String> =
         chat.content.iter().map(|field| format!("{}: {}", field.name, String::from_utf8_lossy(&field.bytes))).collect();
@@ -59,6 +59,22 @@ fn the_example_makes_these_records() {
     ));
     assert!(matches!(apply(&mapping, Input::Text("anything"), "/var/log/app/chat.jsonl"), Mapped::Unmatched));
     assert!(matches!(apply(&mapping, Input::Text(line), "/elsewhere"), Mapped::Unmatched));
+}
+
+#[test]
+fn the_documentation_has_the_example_that_is_tested() {
+    assert!(include_str!("../../../../docs/ingest/mapping.md").contains(FILE));
+}
+
+#[test]
+fn a_key_is_a_rule_s_own() {
+    let toml = "[[mapping]]\nmatch = { source = \"a\" }\nkey = \"/id\"\n[[mapping]]\nkey = \"/id\"";
+    let document = json!({"id": 1});
+    let id = |from: &str| draft(toml, Input::Json(&document), from).id;
+    assert_eq!(
+        (id("a"), id("b"), id("c")),
+        (once_id("ingest", "mapping/1/1"), once_id("ingest", "mapping/2/1"), id("b"))
+    );
 }
 
 #[test]

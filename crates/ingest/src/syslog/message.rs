@@ -81,7 +81,9 @@ impl<'a> Message<'a> {
             Some((structured, after)) => {
                 message.structured = structured;
                 let text = after.strip_prefix(' ').unwrap_or(after);
-                message.text = text.strip_prefix('\u{feff}').unwrap_or(text);
+                let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+                // rsyslog keeps the space between tag and text of what came to it as RFC 3164.
+                message.text = text.strip_prefix(' ').unwrap_or(text);
             }
             None => message.problem = Some("the structured data is not as RFC 5424 has it; it is part of the text"),
         }
