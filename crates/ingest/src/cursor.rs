@@ -9,6 +9,9 @@
 //!    for as long as it is of use ([`Following::holds`]), and tell how far it came ([`Following::advance`]);
 //! 4. when records are durable, say so ([`Following::durable`]), and store [`Following::cursors`].
 //!
+//! There is one reader a name, as long as nothing says that the file has ended ([`News::Ended`]); what its reader still holds then, a last line without
+//! its end, is taken with [`crate::LineReader::end`].
+//!
 //! A file is known by device and inode, and is the same as long as its first bytes and the bytes before the cursor are the same. Otherwise it was truncated or its inode has another file now, and what was left
 //! of it is looked for in copies (`copytruncate`). A copy is never read as if it were new.
 //!
@@ -100,6 +103,8 @@ struct File {
     state: State,
     /// For how many looks it was not seen, or no copy of it.
     missing_looks: u32,
+    /// For how many looks it was without a name and read to its end, though not all of that is durable: a last line without its end.
+    quiet_looks: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +121,7 @@ impl Following {
     pub fn new(cursors: Cursors) -> Self {
         let file = |cursor: Cursor| {
             let (read, length) = (cursor.durable.offset, cursor.durable.offset);
-            File { cursor, read, length, state: State::Live, missing_looks: 0 }
+            File { cursor, read, length, state: State::Live, missing_looks: 0, quiet_looks: 0 }
         };
         Self { files: cursors.files.into_iter().map(file).collect(), copies: cursors.copies, longer: Vec::new() }
     }
@@ -239,7 +244,8 @@ impl Following {
         news.push(News::Began { name: name.clone(), path: path.clone() });
         let durable = Place { offset: from, mark };
         let cursor = Cursor { name, device: one.device, inode: one.inode, path, head, durable };
-        let file = File { cursor, read: from, length: one.length, state: State::Live, missing_looks: 0 };
+        let file =
+            File { cursor, read: from, length: one.length, state: State::Live, missing_looks: 0, quiet_looks: 0 };
         self.files.push(file);
     }
 
@@ -310,13 +316,16 @@ impl Following {
         }
     }
 
-    /// Ends what is gone: at once what has no name and is read and durable to its end, after a while what is not seen.
+    /// Ends what is gone: at once what has no name and is read and durable to its end, after a while what is read and not durable, and what
+    /// is not seen.
     fn let_go(&mut self, seen: &[Seen], news: &mut Vec<News>) {
         self.files.retain_mut(|file| {
             let one = seen.iter().find(|one| one.is(file.cursor.device, file.cursor.inode));
             let is_over = match one {
                 Some(one) if file.state == State::Live => {
-                    one.path.is_none() && file.cursor.durable.offset >= one.length
+                    let is_read = one.path.is_none() && file.read >= one.length;
+                    file.quiet_looks = if is_read { file.quiet_looks + 1 } else { 0 };
+                    is_read && (file.cursor.durable.offset >= one.length || file.quiet_looks > MISSING_LOOKS_MAX)
                 }
                 _ => {
                     file.missing_looks += 1;

@@ -69,7 +69,7 @@ pub enum News {
         /// Whose copy it is, by its name for ever.
         of: String,
     },
-    /// It is gone, and nothing more is known of it. Its reader can be ended.
+    /// It is gone, and nothing more is known of it. Its reader is to be ended.
     Ended {
         /// Its name for ever.
         name: String,

@@ -284,6 +284,23 @@ fn a_deleted_file_is_read_while_it_is_open_and_then_let_go() {
 }
 
 #[test]
+fn a_deleted_file_whose_last_line_has_no_end_is_let_go_after_a_while() {
+    let mut world = World::new();
+    world.append(LOG, 1);
+    let inode = world.paths[LOG];
+    world.inodes.get_mut(&inode).unwrap().extend(b"half");
+    world.look(4_000);
+    world.acknowledge(9);
+    world.unlink(LOG);
+    for _ in 0..MISSING_LOOKS_MAX {
+        world.look(4_000);
+    }
+    assert!(!world.news.iter().any(|news| matches!(news, News::Ended { .. })));
+    world.look(4_000);
+    assert!(matches!(world.news.last(), Some(News::Ended { unread_bytes: 0, .. })));
+}
+
+#[test]
 fn a_file_with_the_inode_of_another_is_read_from_its_beginning() {
     use Deed::{Acknowledge, Append, Delete, Look, Restart};
     let world = play(vec![Append(9), Look(4_000), Acknowledge(9), Restart, Delete, Append(20), Look(10)]);
