@@ -16,6 +16,11 @@
 //! | `credentials` | JSON that is to be content, without the credentials in it |
 //! | `nesting` | how deep the JSON of an event may be |
 //! | `traceparent` | the trace that an event names |
+//! | `cursor` | [`Following`]: what to read next of files that others write, rotate, truncate and delete |
+//! | `drafting` | what doors for lines and texts have in common |
+//! | `lines` | [`Lines`]: JSON lines, plain text, container logs |
+//! | `mapping` | [`Mapping`]: JSON and text of any form to records, by a file |
+//! | `syslog` | [`Syslog`]: RFC 5424 and RFC 3164, by datagrams and by streams |
 //!
 //! The doors for formats of others are functions of one form: `read(body, …, arrival)` gives, for each event in the body and in
 //! its order, a draft or why there is none.
@@ -23,27 +28,21 @@
 mod arrival;
 pub mod cloudevents;
 mod credentials;
+mod cursor;
+mod drafting;
 mod fitting;
 pub mod history;
 pub mod kubernetes;
+mod lines;
+mod mapping;
 #[cfg(test)]
 mod mutated;
 mod nesting;
 pub mod opa;
 pub mod otlp;
 mod records;
-mod traceparent;
-//! | `cursor` | [`Following`]: what to read next of files that others write, rotate, truncate and delete |
-//! | `drafting` | what doors for lines and texts have in common |
-//! | `lines` | [`Lines`]: JSON lines, plain text, container logs |
-//! | `mapping` | [`Mapping`]: JSON and text of any form to records, by a file |
-//! | `syslog` | [`Syslog`]: RFC 5424 and RFC 3164, by datagrams and by streams |
-
-mod cursor;
-mod drafting;
-mod lines;
-mod mapping;
 mod syslog;
+mod traceparent;
 
 pub use arrival::Arrival;
 pub use cursor::{

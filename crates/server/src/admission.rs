@@ -64,7 +64,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn owner() -> Self {
+    pub(crate) fn owner() -> Self {
         Self { identity: None, ip: None, fingerprint: None, view: View::everything() }
     }
 

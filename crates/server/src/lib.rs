@@ -18,6 +18,7 @@
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
 //! | `doors` | `/ingest/…`: events in the formats of others |
+//! | `syslog` | syslog by datagrams and streams |
 //! | `telemetry` | OTLP, by HTTP and by gRPC |
 //! | `decoding` | bodies that were sent compressed |
 //! | `witness_routes` | `/witness/…`: this server as a witness |
@@ -37,6 +38,7 @@ mod listen;
 mod log_files;
 mod problem;
 mod reading;
+mod syslog;
 mod tail;
 mod telemetry;
 mod tls;
@@ -50,4 +52,5 @@ pub use keys::shown_key;
 pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use problem::Problem;
+pub use syslog::SyslogDoor;
 pub use tls::{Tls, TlsError, TlsFiles};
