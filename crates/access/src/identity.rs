@@ -28,6 +28,8 @@ pub enum Method {
     Jwt,
     /// By a client certificate.
     Mtls,
+    /// By the cookie of a session, which one of the others has opened.
+    Session,
     /// Not at all.
     Anonymous,
 }
@@ -152,6 +154,7 @@ impl Method {
             Self::ApiKey => "api_key",
             Self::Jwt => "jwt",
             Self::Mtls => "mtls",
+            Self::Session => "session",
             Self::Anonymous => "anonymous",
         }
     }

@@ -228,6 +228,13 @@ impl KeyStore {
         Ok(entry.identity.clone())
     }
 
+    /// Whether a key, by its identifier, was neither revoked nor has ended: what it has opened is no longer good then.
+    #[must_use]
+    pub fn is_in_force(&self, id: &str, now: Timestamp) -> bool {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.by_id.get(id).is_some_and(|entry| entry.key.revoked_at.is_none() && !entry.identity.has_ended(now))
+    }
+
     /// Writes when keys were last used, those whose minute has changed since, all in one transaction. To be called about once a minute
     /// and before stopping; what a crash loses is a minute of "last used" and nothing else. Says how many were written.
     ///

@@ -27,7 +27,9 @@
 //! | `certificate` | [`CertificateMapping`]: names in client certificates |
 //! | `peer` | [`Peer`]: the other end of a connection |
 //! | `throttle` | [`Throttle`]: failures cost time |
-//! | `sessions` | [`Sessions`]: one-time links and cookies of the console |
+//! | `sessions` | [`Sessions`]: one-time links and sessions of the console |
+//! | `cookie` | [`SessionCookie`], and what a browser says about where a request comes from |
+//! | `first_use` | [`FirstUse`]: a credential that this process takes for the first time |
 //! | `authenticator` | [`Authenticator`]: all of the above for one request |
 //! | `records` | [`AuthRecords`]: what the log is told |
 //! | `recent` | a map that forgets what was not used for longest |
@@ -40,7 +42,9 @@
 
 mod authenticator;
 mod certificate;
+mod cookie;
 mod digest;
+mod first_use;
 mod glob;
 mod identity;
 mod keys;
@@ -56,8 +60,10 @@ mod state;
 mod throttle;
 mod token;
 
-pub use authenticator::{Authenticator, fingerprint};
+pub use authenticator::Authenticator;
 pub use certificate::{CertificateError, CertificateMapping, CertificateNames, CertificateRule, NameKind};
+pub use cookie::{SessionCookie, is_from_elsewhere, without_session};
+pub use first_use::FirstUse;
 pub use glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use identity::{ActorKind, Grant, Identity, Method, Target, authorize};
 pub use keys::{ApiKey, KEYS_MAX, KeyError, KeyRefusal, KeyStore, NewKey};
@@ -67,7 +73,7 @@ pub use refusal::{Reason, Refused};
 pub use role::{Action, Role, UnknownRole, allows};
 pub use scope::{Facts, PATTERNS_MAX, Scope, ScopeError};
 pub use secret::{KEY_PREFIX, Secret, is_well_formed};
-pub use sessions::{SESSION_IDLE_S_MAX, SESSION_S_MAX, SessionRefusal, Sessions};
+pub use sessions::{LINK_S_MAX, SESSION_IDLE_S_MAX, SESSION_S_MAX, SessionRefusal, Sessions, SignInLink, SignedIn};
 pub use state::{State, StateError};
 pub use throttle::Throttle;
 pub use token::{

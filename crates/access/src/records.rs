@@ -6,6 +6,7 @@ use std::sync::Arc;
 use record::{Actor, Draft, Kind, Outcome, Source, Timestamp, Value, uuid_v7};
 use world::World;
 
+use crate::first_use::FirstUse;
 use crate::identity::Identity;
 use crate::keys::ApiKey;
 use crate::refusal::Refused;
@@ -71,10 +72,53 @@ impl AuthRecords {
         draft
     }
 
-    /// A key was revoked.
+    /// A key was revoked, and with it so many sessions and links that it had opened.
     #[must_use]
-    pub fn key_revoked(&self, key: &ApiKey, by: Actor) -> Draft {
-        self.about_key("key_revoked", key, by)
+    pub fn key_revoked(&self, key: &ApiKey, by: Actor, sessions: usize) -> Draft {
+        let mut draft = self.about_key("key_revoked", key, by);
+        if sessions > 0 {
+            draft.attributes.set("testimony.sessions.ended", i64::try_from(sessions).unwrap_or(i64::MAX));
+        }
+        draft
+    }
+
+    /// This process takes a credential for the first time.
+    #[must_use]
+    pub fn accepted(&self, identity: &Identity, first: &FirstUse, attempt: &Attempt<'_>) -> Draft {
+        let actor = identity.actor(Some(attempt.peer), Some(first.fingerprint.clone()));
+        let mut draft = self.draft(actor, "accepted", Outcome::Completed);
+        draft.attributes.set_text("http.request.method", attempt.method);
+        draft.attributes.set_text("url.path", attempt.path);
+        if let Some(key) = &identity.key_id {
+            draft.attributes.set("testimony.key.id", key.clone());
+        }
+        draft
+    }
+
+    /// Somebody made a link for themselves; `link` is the keyed fingerprint of what stands in it.
+    #[must_use]
+    pub fn link_made(&self, by: Actor, link: String, expires_at: Timestamp) -> Draft {
+        let mut draft = self.draft(by, "link_made", Outcome::Completed);
+        draft.attributes.set("testimony.session.link", link);
+        draft.attributes.set("testimony.session.expires", expires_at.to_string());
+        draft
+    }
+
+    /// A session began. `by` has the keyed fingerprint of its cookie, `link` is that of what stood in the link that opened it.
+    #[must_use]
+    pub fn session_opened(&self, by: Actor, link: Option<String>, expires_at: Timestamp) -> Draft {
+        let mut draft = self.draft(by, "session_opened", Outcome::Completed);
+        if let Some(link) = link {
+            draft.attributes.set("testimony.session.link", link);
+        }
+        draft.attributes.set("testimony.session.expires", expires_at.to_string());
+        draft
+    }
+
+    /// Somebody ended their session.
+    #[must_use]
+    pub fn session_ended(&self, by: Actor) -> Draft {
+        self.draft(by, "session_ended", Outcome::Completed)
     }
 
     fn about_key(&self, event: &'static str, key: &ApiKey, by: Actor) -> Draft {

@@ -82,7 +82,7 @@ impl Reason {
             Self::Key(refusal) => refusal.word(),
             Self::Token(error) => error.word(),
             Self::Certificate(_) => "certificate",
-            Self::Session(_) => "session",
+            Self::Session(refusal) => refusal.word(),
             Self::Ended => "ended",
             Self::Throttled { .. } => "throttled",
             Self::Role(_) => "role",
@@ -90,14 +90,20 @@ impl Reason {
             Self::Policy(_) => "policy",
         }
     }
+
+    /// Whether it is known who is asking, and this is what they may not.
+    const fn is_about_what(&self) -> bool {
+        use SessionRefusal::{Derived, Elsewhere, Forged};
+        matches!(self, Self::Role(_) | Self::Scope(_) | Self::Policy(_) | Self::Session(Forged | Elsewhere | Derived))
+    }
 }
 
 impl Refused {
     /// 401 when it is not known who is calling, 403 when they may not (RFC 9110), 429 for too many failures (RFC 6585).
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        match self.reason {
-            Reason::Role(_) | Reason::Scope(_) | Reason::Policy(_) => StatusCode::FORBIDDEN,
+        match &self.reason {
+            reason if reason.is_about_what() => StatusCode::FORBIDDEN,
             Reason::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -108,9 +114,9 @@ impl Refused {
     pub fn sentence(&self) -> String {
         match &self.reason {
             Reason::NoCredential => "send a credential in the header authorization: Bearer …".to_owned(),
-            Reason::Role(_) | Reason::Scope(_) | Reason::Policy(_) | Reason::Throttled { .. } => {
-                self.reason.to_string()
-            }
+            Reason::Throttled { .. } | Reason::Session(SessionRefusal::Link) => self.reason.to_string(),
+            reason if reason.is_about_what() => reason.to_string(),
+            Reason::Session(_) => "you are not, or no longer, signed in: `testimony login` makes a new link".to_owned(),
             Reason::TwoCredentials => "send one credential, in one header".to_owned(),
             _ => "the credential was not accepted; the record of this refusal says why".to_owned(),
         }
@@ -119,8 +125,9 @@ impl Refused {
     /// The value of `www-authenticate` that a 401 has to have (RFC 9110 §11.6.1, RFC 6750 §3).
     #[must_use]
     pub const fn challenge(&self) -> Option<&'static str> {
-        match self.reason {
-            Reason::Role(_) | Reason::Scope(_) | Reason::Policy(_) | Reason::Throttled { .. } => None,
+        match &self.reason {
+            Reason::Throttled { .. } => None,
+            reason if reason.is_about_what() => None,
             Reason::NoCredential => Some("Bearer"),
             _ => Some("Bearer error=\"invalid_token\""),
         }
@@ -164,6 +171,9 @@ mod tests {
         let refused = |reason: Reason| Refused::from(reason);
         assert_eq!(refused(Reason::NoCredential).status(), 401);
         assert_eq!(refused(Reason::Scope(Action::Search)).status(), 403);
+        assert_eq!(refused(SessionRefusal::Ended.into()).status(), 401);
+        assert_eq!(refused(SessionRefusal::Forged.into()).status(), 403);
+        assert_eq!(refused(SessionRefusal::Forged.into()).challenge(), None);
         let throttled = refused(Reason::Throttled { retry_after_s: 7 });
         assert_eq!((throttled.status().as_u16(), throttled.retry_after_s()), (429, Some(7)));
     }

@@ -221,7 +221,15 @@ impl Gateway {
     ) -> Result<Arc<Identity>, Response<AnswerBody>> {
         let inner = &self.inner;
         let now = now(&inner.world);
-        let found = inner.access.authenticator.authenticate_call(headers, attempt.peer, certificate, now);
+        let authenticator = &inner.access.authenticator;
+        let found = authenticator.authenticate_call(headers, attempt.peer, certificate, now);
+        if let Ok(identity) = &found
+            && let Some(first) = authenticator.first_use(headers, certificate, identity)
+        {
+            let draft = inner.access.records.accepted(identity, &first, attempt);
+            inner.ledger.append(draft).await.map_err(|error| refused(&Refusal::not_recorded(&error), None))?;
+            authenticator.has_recorded(&first);
+        }
         let (known, refused_as) = match found {
             Ok(identity) => match authorize(&identity, action, Target::Filtered, now) {
                 Ok(()) => return Ok(identity),
@@ -435,6 +443,7 @@ pub(crate) fn refused(refusal: &Refusal, call: Option<Uuid>) -> Response<AnswerB
 /// The headers that go on. A credential of ours has done its work here and is nobody else's business.
 fn forwarded(arrival: &Arrival<'_>) -> HeaderMap {
     let mut headers = arrival.headers.clone();
+    access::without_session(&mut headers);
     if !matches!(arrival.identity.method, Shown::Anonymous | Shown::Mtls) {
         for name in CREDENTIAL_HEADERS {
             headers.remove(name);

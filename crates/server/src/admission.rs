@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::{
-    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Peer, Reason, Refused, Target, authorize,
-    fingerprint,
+    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Peer, Reason, Refused, SessionCookie, Sessions,
+    Target, authorize,
 };
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -15,7 +15,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, StatusCode};
 use ledger::Ledger;
 use policy::Administration;
-use record::{Actor, FingerprintKey, Timestamp};
+use record::{Actor, Draft, FingerprintKey, Timestamp};
 use search::View;
 use world::World;
 
@@ -27,6 +27,8 @@ use crate::problem::Problem;
 pub enum Access {
     /// Nothing.
     Open,
+    /// That it is known who they are.
+    Known,
     /// That they may do this somewhere: what they are shown is then filtered by where.
     Within(Action),
     /// That they may do this everywhere.
@@ -40,6 +42,10 @@ pub struct Admission {
     pub authenticator: Arc<Authenticator>,
     /// The API keys.
     pub keys: KeyStore,
+    /// The sessions of the console.
+    pub sessions: Arc<Sessions>,
+    /// How the cookie of a session is written on this listener.
+    pub cookie: SessionCookie,
     /// Makes `auth` records.
     pub records: AuthRecords,
     /// Takes them.
@@ -113,28 +119,43 @@ impl Admission {
         method: &Method,
         path: &str,
     ) -> Result<Option<Caller>, Response> {
-        let (action, target) = match access {
+        let asked = match access {
             Access::Open => return Ok(None),
-            Access::Within(action) => (action, Target::Filtered),
-            Access::Everywhere(action) => (action, Target::Everything),
+            Access::Known => None,
+            Access::Within(action) => Some((action, Target::Filtered)),
+            Access::Everywhere(action) => Some((action, Target::Everything)),
         };
-        let now = Timestamp::from_micros(self.world.clock.now_micros());
-        // Only a request that did not come over a connection has none, and that one is from nowhere near.
-        let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip());
+        let (now, address) = (self.now(), address_of(peer));
         let certificate = peer.and_then(|peer| peer.certificate.as_deref());
-        let (known, refused) = match self.authenticator.authenticate(headers, address, certificate, now) {
-            Ok(identity) => match authorize(&identity, action, target, now) {
-                Ok(()) => {
-                    let (view, ip) = (View::of(&identity), Some(address));
-                    let fingerprint = fingerprint(headers, &self.fingerprints);
-                    return Ok(Some(Caller { identity: Some(identity), ip, fingerprint, view }));
-                }
-                Err(refused) => (Some(identity), refused),
-            },
-            Err(refused) => (None, refused),
-        };
         let attempt = Attempt { method: method.as_str(), path, peer: address };
-        Err(self.refuse(&refused, known.as_deref(), &attempt).await)
+        let identity = match self.authenticator.authenticate(method, headers, address, certificate, now) {
+            Ok(identity) => identity,
+            Err(refused) => return Err(self.refuse(&refused, None, &attempt).await),
+        };
+        if let Some(first) = self.authenticator.first_use(headers, certificate, &identity) {
+            let draft = self.records.accepted(&identity, &first, &attempt);
+            self.record(draft).await.map_err(Problem::into_response)?;
+            self.authenticator.has_recorded(&first);
+        }
+        if let Err(refused) = asked.map_or(Ok(()), |(action, target)| authorize(&identity, action, target, now)) {
+            return Err(self.refuse(&refused, Some(&identity), &attempt).await);
+        }
+        let (view, ip) = (View::of(&identity), Some(address));
+        let fingerprint = self.authenticator.fingerprint(headers);
+        Ok(Some(Caller { identity: Some(identity), ip, fingerprint, view }))
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.world.clock.now_micros())
+    }
+
+    /// Makes a record durable, without which what it tells of does not happen.
+    pub(crate) async fn record(&self, draft: Draft) -> Result<(), Problem> {
+        self.ledger.append(draft).await.map(drop).map_err(|error| {
+            let detail = format!("this cannot be recorded: {error}; try again later");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", detail).retry_after(5)
+        })
     }
 
     /// Asks the policy whether a caller may change something.
@@ -145,7 +166,7 @@ impl Admission {
         administration: Administration,
     ) -> Result<(), Response> {
         let (Some(identity), Some(peer)) = (&caller.identity, caller.ip) else { return Ok(()) };
-        let now = Timestamp::from_micros(self.world.clock.now_micros());
+        let now = self.now();
         let path = "/api/v1/keys";
         match self.rules.now().administer(identity, peer, administration, now).await {
             Ok(()) => Ok(()),
@@ -157,7 +178,12 @@ impl Admission {
     }
 
     /// Records a refusal before it is told, unless enough of them were recorded.
-    async fn refuse(&self, refused: &Refused, identity: Option<&Identity>, attempt: &Attempt<'_>) -> Response {
+    pub(crate) async fn refuse(
+        &self,
+        refused: &Refused,
+        identity: Option<&Identity>,
+        attempt: &Attempt<'_>,
+    ) -> Response {
         if refused.is_worth_a_record() {
             let draft = self.records.refused(refused, identity, attempt);
             if let Err(error) = self.ledger.append(draft).await {
@@ -166,6 +192,11 @@ impl Admission {
         }
         refusal(refused)
     }
+}
+
+/// Where a request comes from. Only one that did not come over a connection has no peer, and that one is from nowhere near.
+pub(crate) fn address_of(peer: Option<&Peer>) -> IpAddr {
+    peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip())
 }
 
 /// A refusal as a client gets it: the same words for an unknown, an expired and a revoked key.

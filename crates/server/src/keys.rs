@@ -5,7 +5,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use policy::Administration;
-use record::{Draft, Timestamp};
+use record::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub(crate) fn list(admission: &Admission) -> Value {
 }
 
 pub(crate) async fn make(admission: &Admission, caller: &Caller, wanted: Wanted) -> Result<Response, Problem> {
-    let now = Timestamp::from_micros(admission.world.clock.now_micros());
+    let now = admission.now();
     let expires_at = wanted.expires_at.as_deref().map(Timestamp::parse).transpose();
     let expires_at = expires_at
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", format!("expires_at: {error}")))?;
@@ -52,7 +52,7 @@ pub(crate) async fn make(admission: &Admission, caller: &Caller, wanted: Wanted)
     let (store, entropy) = (admission.keys.clone(), admission.world.entropy.clone());
     let (secret, key) = blocking(move || store.create(new, now, entropy.as_ref())).await?;
     let draft = admission.records.key_made(&key, caller.actor().unwrap_or_default());
-    if let Err(problem) = recorded(admission, draft).await {
+    if let Err(problem) = admission.record(draft).await {
         // A key that the log does not know of must not be used.
         let (store, id) = (admission.keys.clone(), key.id);
         blocking(move || store.revoke(&id, now)).await?;
@@ -64,19 +64,13 @@ pub(crate) async fn make(admission: &Admission, caller: &Caller, wanted: Wanted)
 }
 
 pub(crate) async fn revoke(admission: &Admission, caller: &Caller, key: &str) -> Result<Json<Value>, Problem> {
-    let now = Timestamp::from_micros(admission.world.clock.now_micros());
+    let now = admission.now();
     let (store, key) = (admission.keys.clone(), key.to_owned());
     // It is refused from here on, whatever becomes of the record.
     let key = blocking(move || store.revoke(&key, now)).await?;
-    recorded(admission, admission.records.key_revoked(&key, caller.actor().unwrap_or_default())).await?;
+    let sessions = admission.sessions.close_of_key(&key.id);
+    admission.record(admission.records.key_revoked(&key, caller.actor().unwrap_or_default(), sessions)).await?;
     Ok(Json(shown_key(&key)))
-}
-
-async fn recorded(admission: &Admission, draft: Draft) -> Result<(), Problem> {
-    admission.ledger.append(draft).await.map(drop).map_err(|error| {
-        let detail = format!("the change cannot be recorded: {error}; try again later");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", detail).retry_after(5)
-    })
 }
 
 async fn blocking<T: Send + 'static>(

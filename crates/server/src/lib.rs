@@ -14,6 +14,7 @@
 //! | `admission` | who may pass which route |
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
+//! | `sessions` | signing in to the console by a one-time link |
 //! | `evidence` | proofs for single records |
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
@@ -38,6 +39,7 @@ mod listen;
 mod log_files;
 mod problem;
 mod reading;
+mod sessions;
 mod syslog;
 mod tail;
 mod telemetry;

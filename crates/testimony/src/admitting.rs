@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::{
     ActorKind, Algorithm, AuthRecords, Authenticator, CertificateMapping, CertificateRule, ClaimMapping, Glob, Grant,
-    GroupGrant, KeyStore, NameKind, Role, Scope, State, TokenSettings, TokenVerifier,
+    GroupGrant, KeyStore, NameKind, Role, Scope, SessionCookie, Sessions, State, TokenSettings, TokenVerifier,
 };
 use anyhow::{Context as _, bail};
 use dial::Peer;
@@ -79,7 +79,10 @@ impl Admitting {
         if let Some(role) = anonymous {
             authenticator = authenticator.with_anonymous(vec![Grant { role, scope: Scope::everything() }]);
         }
-        let authenticator = Arc::new(authenticator);
+        let is_encrypted = !config.tls.cert.as_os_str().is_empty();
+        let cookie = if is_encrypted { SessionCookie::ENCRYPTED } else { SessionCookie::CLEAR };
+        let sessions = Arc::new(Sessions::new());
+        let authenticator = Arc::new(authenticator.with_sessions(sessions.clone(), cookie));
         let records = AuthRecords::new(world.clone(), config.source(ledger.origin(), "access"));
         let access = AccessControl {
             authenticator: authenticator.clone(),
@@ -89,6 +92,8 @@ impl Admitting {
         let admission = Admission {
             authenticator,
             keys,
+            sessions,
+            cookie,
             records,
             ledger: ledger.clone(),
             rules,

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod import;
 pub(crate) mod key;
+pub(crate) mod login;
 pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod scripted_model;

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{check, demo, import, key, policy, prove, search, serve, show, sql, tail, verify};
+use commands::{check, demo, import, key, login, policy, prove, search, serve, show, sql, tail, verify};
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
 /// gateway's time.
@@ -57,6 +57,8 @@ enum Command {
     Prove(prove::Arguments),
     /// Check a file of evidence with neither server nor data directory; exit code 3 when it does not hold
     Check(check::Arguments),
+    /// Sign in with a browser: prints an address that works once
+    Login(login::Arguments),
     /// The log's public key
     Key(key::Arguments),
     /// Policies as code: check, test, ask, and replay one over recorded calls
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Login(arguments) => login::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),

@@ -36,6 +36,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Says something to the person that is not the answer: on standard error, which may be closed.
+pub(crate) fn hint(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Whether standard output is a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()

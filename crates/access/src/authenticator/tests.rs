@@ -3,7 +3,7 @@ use crate::certificate::{CertificateError, CertificateRule, NameKind};
 use crate::identity::{ActorKind, Method};
 use crate::keys::{KeyRefusal, NewKey};
 use crate::token::testing::{self, TOKENS_NOW, tokens};
-use crate::{Glob, Role, Scope, Secret, State};
+use crate::{Glob, LINK_S_MAX, Role, Scope, Secret, State};
 use world::SeededEntropy;
 
 const HERE: &str = "127.0.0.1";
@@ -14,6 +14,7 @@ struct Setup {
     authenticator: Authenticator,
     key: Secret,
     store: KeyStore,
+    sessions: Arc<Sessions>,
 }
 
 fn now() -> Timestamp {
@@ -37,12 +38,14 @@ fn setup() -> Setup {
         role: Role::Caller,
         scope: Scope::everything(),
     };
+    let sessions = Arc::new(Sessions::new());
     let authenticator = Authenticator::new(FingerprintKey::new([1; 32]))
         .with_keys(store.clone())
         .with_tokens(Arc::new(testing::verifier()))
         .with_certificates(CertificateMapping { rules: vec![rule] })
+        .with_sessions(sessions.clone(), SessionCookie::CLEAR)
         .with_anonymous(vec![Grant { role: Role::Reader, scope: Scope::everything() }]);
-    Setup { authenticator, key, store }
+    Setup { authenticator, key, store, sessions }
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -51,7 +54,8 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 impl Setup {
     fn call(&self, pairs: &[(&'static str, &str)], peer: &str) -> Result<Method, Reason> {
-        let found = self.authenticator.authenticate(&headers(pairs), peer.parse().unwrap(), None, now());
+        let found =
+            self.authenticator.authenticate(&HttpMethod::GET, &headers(pairs), peer.parse().unwrap(), None, now());
         found.map(|identity| identity.method).map_err(|refused| refused.reason)
     }
 }
@@ -88,7 +92,10 @@ fn two_different_credentials_are_refused_even_if_both_are_good() {
         for (name, value) in pairs {
             map.append(name, value.parse().unwrap());
         }
-        let refused = setup.authenticator.authenticate(&map, ELSEWHERE.parse().unwrap(), None, now()).unwrap_err();
+        let refused = setup
+            .authenticator
+            .authenticate(&HttpMethod::GET, &map, ELSEWHERE.parse().unwrap(), None, now())
+            .unwrap_err();
         assert_eq!(refused.reason, Reason::TwoCredentials, "{pairs:?}");
     }
 }
@@ -106,7 +113,8 @@ fn anonymous_is_only_who_is_here_and_presents_nothing() {
         assert_eq!(setup.call(&[(proxy, "for=10.0.0.1")], HERE), Err(Reason::NoCredential), "{proxy}");
     }
     let nobody = Authenticator::new(FingerprintKey::new([1; 32]));
-    let refused = nobody.authenticate(&HeaderMap::new(), HERE.parse().unwrap(), None, now()).unwrap_err();
+    let refused =
+        nobody.authenticate(&HttpMethod::GET, &HeaderMap::new(), HERE.parse().unwrap(), None, now()).unwrap_err();
     assert_eq!((refused.status().as_u16(), refused.fingerprint), (401, None));
 }
 
@@ -134,7 +142,13 @@ fn a_bad_credential_is_never_as_if_there_were_none() {
 fn a_certificate_counts_when_nothing_else_is_presented() {
     let setup = setup();
     let call = |pairs: &[(&'static str, &str)], certificate: &[u8]| {
-        let found = setup.authenticator.authenticate(&headers(pairs), HERE.parse().unwrap(), Some(certificate), now());
+        let found = setup.authenticator.authenticate(
+            &HttpMethod::GET,
+            &headers(pairs),
+            HERE.parse().unwrap(),
+            Some(certificate),
+            now(),
+        );
         found.map(|identity| (identity.method, identity.id.clone())).map_err(|refused| refused.reason)
     };
     assert_eq!(call(&[], CERTIFICATE), Ok((Method::Mtls, "support-bot".into())));
@@ -144,7 +158,8 @@ fn a_certificate_counts_when_nothing_else_is_presented() {
     // Nor is a certificate that is nobody's as if there were none.
     let nobody = include_bytes!("../../testdata/nobody.der");
     assert_eq!(call(&[], nobody), Err(Reason::Certificate(CertificateError::NoRule(String::new()))));
-    let refused = setup.authenticator.authenticate(&headers(&[]), HERE.parse().unwrap(), Some(nobody), now());
+    let refused =
+        setup.authenticator.authenticate(&HttpMethod::GET, &headers(&[]), HERE.parse().unwrap(), Some(nobody), now());
     assert_eq!(refused.unwrap_err().fingerprint, Some(FingerprintKey::new([1; 32]).fingerprint(nobody)));
 }
 
@@ -152,7 +167,10 @@ fn a_certificate_counts_when_nothing_else_is_presented() {
 fn a_refusal_names_the_credential_by_its_fingerprint() {
     let setup = setup();
     let refused = |pairs: &[(&'static str, &str)]| {
-        setup.authenticator.authenticate(&headers(pairs), HERE.parse().unwrap(), None, now()).unwrap_err()
+        setup
+            .authenticator
+            .authenticate(&HttpMethod::GET, &headers(pairs), HERE.parse().unwrap(), None, now())
+            .unwrap_err()
     };
     let expected = FingerprintKey::new([1; 32]).fingerprint(b"sk-1");
     assert_eq!(refused(&[("authorization", "Bearer sk-1")]).fingerprint.as_deref(), Some(expected.as_str()));
@@ -218,4 +236,161 @@ fn a_foreign_credential_keeps_nobody_from_a_model_who_is_let_in_without_one() {
     // One of ours that is not good is not foreign.
     assert_eq!(call(&[("api-key", "tsm_nonsense")], HERE), Err(Reason::Key(KeyRefusal::Malformed)));
     assert_eq!(call(&[("api-key", setup.key.expose())], HERE), Ok(Method::ApiKey));
+}
+
+impl Setup {
+    /// The cookie of a session of the key's holder.
+    fn session(&self) -> String {
+        let identity = self.store.verify(self.key.expose(), now()).unwrap();
+        self.sessions.open(&identity, now(), &SeededEntropy::new(7)).cookie.expose().to_owned()
+    }
+
+    fn send(&self, method: &HttpMethod, pairs: &[(&'static str, &str)], peer: &str) -> Result<Method, Reason> {
+        let found = self.authenticator.authenticate(method, &headers(pairs), peer.parse().unwrap(), None, now());
+        found.map(|identity| identity.method).map_err(|refused| refused.reason)
+    }
+}
+
+#[test]
+fn a_session_reads_by_its_cookie_and_changes_only_with_its_token() {
+    let setup = setup();
+    let cookie = setup.session();
+    let (pair, csrf) = (format!("testimony={cookie}"), Sessions::forgery_token(&cookie));
+    for method in [HttpMethod::GET, HttpMethod::HEAD] {
+        assert_eq!(setup.send(&method, &[("cookie", &pair)], ELSEWHERE), Ok(Method::Session), "{method}");
+    }
+    for method in [HttpMethod::POST, HttpMethod::DELETE, HttpMethod::PUT, HttpMethod::OPTIONS] {
+        let send =
+            |more: &[(&'static str, &str)]| setup.send(&method, &[&[("cookie", pair.as_str())], more].concat(), HERE);
+        assert_eq!(send(&[]), Err(SessionRefusal::Forged.into()), "{method}");
+        assert_eq!(send(&[("x-csrf-token", &cookie)]), Err(SessionRefusal::Forged.into()), "{method}");
+        assert_eq!(send(&[("x-csrf-token", &csrf)]), Ok(Method::Session), "{method}");
+    }
+    // Whoever is here without a cookie is let in; with one that is not good they are not.
+    assert_eq!(setup.call(&[("cookie", "testimony=x")], HERE), Err(SessionRefusal::Unknown.into()));
+    assert_eq!(setup.call(&[("cookie", "another=x")], HERE), Ok(Method::Anonymous));
+    assert_eq!(setup.call(&[("cookie", &pair), ("api-key", setup.key.expose())], ELSEWHERE), Ok(Method::ApiKey));
+    assert_eq!(setup.call(&[("cookie", &pair), ("api-key", "x")], ELSEWHERE), Err(Reason::Unrecognised));
+    let refused = setup.authenticator.authenticate(
+        &HttpMethod::POST,
+        &headers(&[("cookie", &pair)]),
+        HERE.parse().unwrap(),
+        None,
+        now(),
+    );
+    assert_eq!(refused.unwrap_err().fingerprint, Some(FingerprintKey::new([1; 32]).fingerprint(cookie.as_bytes())));
+}
+
+#[test]
+fn a_page_of_elsewhere_cannot_use_a_session() {
+    let setup = setup();
+    let pair = format!("testimony={}", setup.session());
+    let send =
+        |name, value| setup.send(&HttpMethod::GET, &[("cookie", &pair), ("host", "a:1"), (name, value)], ELSEWHERE);
+    assert_eq!(send("origin", "http://b:1"), Err(SessionRefusal::Elsewhere.into()));
+    assert_eq!(send("sec-fetch-site", "cross-site"), Err(SessionRefusal::Elsewhere.into()));
+    assert_eq!(send("origin", "http://a:1"), Ok(Method::Session));
+}
+
+#[test]
+fn no_cookie_calls_a_model() {
+    let mut setup = setup();
+    setup.authenticator.anonymous = None;
+    let pair = format!("testimony={}", setup.session());
+    let found =
+        setup.authenticator.authenticate_call(&headers(&[("cookie", &pair)]), HERE.parse().unwrap(), None, now());
+    assert_eq!(found.unwrap_err().reason, Reason::NoCredential);
+}
+
+#[test]
+fn a_session_ends_with_its_key_even_if_nobody_closes_it() {
+    let setup = setup();
+    let pair = format!("testimony={}", setup.session());
+    let link =
+        setup.sessions.link(&setup.store.verify(setup.key.expose(), now()).unwrap(), now(), &SeededEntropy::new(8));
+    setup.store.revoke("ci", now()).unwrap();
+    assert_eq!(setup.call(&[("cookie", &pair)], ELSEWHERE), Err(SessionRefusal::Ended.into()));
+    let refused = setup.authenticator.sign_in(
+        link.token.expose(),
+        &headers(&[]),
+        HERE.parse().unwrap(),
+        now(),
+        &SeededEntropy::new(9),
+    );
+    assert_eq!(refused.unwrap_err().reason, SessionRefusal::Ended.into());
+}
+
+#[test]
+fn a_link_signs_in_once_and_never_for_a_page_of_elsewhere() {
+    let setup = setup();
+    let entropy = SeededEntropy::new(3);
+    let sign_in = |token: &str, pairs: &[(&'static str, &str)], peer: &str, time| {
+        let signed_in = setup.authenticator.sign_in(token, &headers(pairs), peer.parse().unwrap(), time, &entropy);
+        signed_in.map(|signed_in| signed_in.cookie.expose().to_owned()).map_err(|refused| refused.reason)
+    };
+    let key = setup.store.verify(setup.key.expose(), now()).unwrap();
+    let link = setup.sessions.link(&key, now(), &entropy).token;
+    assert_eq!(
+        sign_in(link.expose(), &[("sec-fetch-site", "cross-site")], HERE, now()),
+        Err(SessionRefusal::Elsewhere.into())
+    );
+    let cookie = sign_in(link.expose(), &[], ELSEWHERE, now()).unwrap();
+    assert_eq!(setup.call(&[("cookie", &format!("testimony={cookie}"))], ELSEWHERE), Ok(Method::Session));
+    assert_eq!(sign_in(link.expose(), &[], ELSEWHERE, now()), Err(SessionRefusal::Link.into()));
+    let late = setup.sessions.link(&key, now(), &entropy).token;
+    let later = Timestamp::from_micros(now().as_micros() + LINK_S_MAX * 1_000_000);
+    assert_eq!(sign_in(late.expose(), &[], ELSEWHERE, later), Err(SessionRefusal::Link.into()));
+}
+
+#[test]
+fn whoever_presented_nothing_has_a_session_on_this_machine_only() {
+    let setup = setup();
+    let (nobody, entropy) = (Identity::anonymous(Vec::new()), SeededEntropy::new(3));
+    let sign_in = |peer: &str| {
+        let token = setup.sessions.link(&nobody, now(), &entropy).token;
+        setup.authenticator.sign_in(token.expose(), &headers(&[]), peer.parse().unwrap(), now(), &entropy)
+    };
+    let pair = format!("testimony={}", sign_in(HERE).unwrap().cookie.expose());
+    assert_eq!(setup.call(&[("cookie", &pair)], HERE), Ok(Method::Session));
+    assert_eq!(setup.call(&[("cookie", &pair)], ELSEWHERE), Err(Reason::NoCredential));
+    assert_eq!(setup.call(&[("cookie", &pair), ("x-forwarded-for", "192.0.2.7")], HERE), Err(Reason::NoCredential));
+    assert_eq!(sign_in(ELSEWHERE).unwrap_err().reason, Reason::NoCredential);
+}
+
+#[test]
+fn links_are_not_guessed_for_free() {
+    let setup = setup();
+    let guess = || {
+        setup.authenticator.sign_in("guess", &headers(&[]), ELSEWHERE.parse().unwrap(), now(), &SeededEntropy::new(1))
+    };
+    for _ in 0..20 {
+        assert_eq!(guess().unwrap_err().reason, SessionRefusal::Link.into());
+    }
+    assert!(!guess().unwrap_err().is_worth_a_record());
+}
+
+#[test]
+fn a_credential_is_new_until_the_log_knows_of_it() {
+    let setup = setup();
+    let first = |pairs: &[(&'static str, &str)], certificate: Option<&[u8]>| {
+        let (headers, peer) = (headers(pairs), HERE.parse().unwrap());
+        let identity = setup.authenticator.authenticate(&HttpMethod::GET, &headers, peer, certificate, now()).unwrap();
+        setup.authenticator.first_use(&headers, certificate, &identity)
+    };
+    let bearer = format!("Bearer {}", tokens("rs256"));
+    type Shown<'a> = (&'a [(&'static str, &'a str)], Option<&'a [u8]>, &'a [u8]);
+    let credentials: [Shown<'_>; 3] = [
+        (&[("api-key", setup.key.expose())], Some(CERTIFICATE), setup.key.expose().as_bytes()),
+        (&[("authorization", &bearer)], None, tokens("rs256").as_bytes()),
+        (&[], Some(CERTIFICATE), CERTIFICATE),
+    ];
+    for (pairs, certificate, credential) in credentials {
+        let new = first(pairs, certificate).unwrap();
+        assert_eq!(new.fingerprint, FingerprintKey::new([1; 32]).fingerprint(credential));
+        assert_eq!(first(pairs, certificate), Some(new.clone()), "what was not recorded is still due");
+        setup.authenticator.has_recorded(&new);
+        assert_eq!(first(pairs, certificate), None);
+    }
+    assert_eq!(first(&[], None), None, "who presents nothing has no credential");
+    assert_eq!(first(&[("cookie", &format!("testimony={}", setup.session()))], None), None);
 }

@@ -166,7 +166,7 @@ fn revoke(target: &Target, key: &str) -> anyhow::Result<Verdict> {
             let now = Timestamp::from_micros(world.clock.now_micros());
             on_stopped(&world, data, |keys, records, by| {
                 let key = keys.revoke(key, now)?;
-                Ok(((), records.key_revoked(&key, by)))
+                Ok(((), records.key_revoked(&key, by, 0)))
             })?;
         }
         None => {
