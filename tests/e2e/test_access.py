@@ -40,6 +40,8 @@ ROUTES = [
     ("POST", "/api/v1/keys", {"name": "", "role": "reader"}, {"admin"}),
     ("DELETE", "/api/v1/keys/none", None, {"admin"}),
     ("GET", "/login", None, set(ROLES) | {"nobody"}),
+    ("GET", "/login/oidc", None, set(ROLES) | {"nobody"}),
+    ("GET", "/login/callback", None, set(ROLES) | {"nobody"}),
     ("POST", "/api/v1/sessions", {}, set(ROLES) | {"nobody"}),
     ("POST", "/api/v1/sessions/links", {}, set(ROLES)),
     ("GET", "/api/v1/sessions/current", None, set(ROLES)),

@@ -44,7 +44,8 @@ class Browser:
         connection.close()
         if self.set:
             self.cookie = None if "Max-Age=0" in self.set else self.set.split(";")[0]
-        return answer.status, json.loads(text) if text.startswith("{") else text
+        is_one = answer.headers["content-type"] in ("application/json", "application/problem+json")
+        return answer.status, json.loads(text) if is_one else text
 
     def sign_in(self, url):
         status, told = self("POST", "/api/v1/sessions", {"token": url.split("#")[1]})

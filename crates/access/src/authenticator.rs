@@ -1,5 +1,6 @@
 //! From a request to an identity.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -163,6 +164,20 @@ impl Authenticator {
             Ok(signed_in)
         };
         self.counted(redeem(), peer, now, || Some(self.fingerprints.fingerprint(token.as_bytes())))
+    }
+
+    /// Whether somebody who has failed too often is looked at again, before another server is asked on their behalf.
+    ///
+    /// # Errors
+    /// [`Reason::Throttled`].
+    pub fn check_attempts(&self, peer: IpAddr, now: Timestamp) -> Result<(), Refused> {
+        self.throttle.check(peer, now).map_err(|retry_after_s| Reason::Throttled { retry_after_s }.into())
+    }
+
+    /// Counts a failure that was found elsewhere.
+    pub fn failed(&self, reason: Reason, peer: IpAddr, now: Timestamp) -> Refused {
+        let counted = self.counted(Err::<Infallible, _>(reason), peer, now, || None);
+        counted.map_or_else(|refused| refused, |never| match never {})
     }
 
     /// Whether this process takes the credential by which somebody was identified for the first time. Then an `auth` record is due

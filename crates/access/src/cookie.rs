@@ -12,16 +12,27 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionCookie {
     name: &'static str,
-    /// Strict: no request that a page of elsewhere causes brings it along.
     attributes: &'static str,
 }
 
 impl SessionCookie {
-    /// For a listener with TLS. The prefix `__Host-` keeps other hosts of the domain, and pages without TLS, from setting it.
+    /// For a listener with TLS. Strict: no request that a page of elsewhere causes brings it along. The prefix `__Host-` keeps other hosts of the domain, and pages without TLS, from setting it.
     pub const ENCRYPTED: Self =
         Self { name: "__Host-testimony", attributes: "; Path=/; Secure; HttpOnly; SameSite=Strict" };
     /// For a listener without TLS, to which browsers do not take back what is marked for TLS.
     pub const CLEAR: Self = Self { name: "testimony", attributes: "; Path=/; HttpOnly; SameSite=Strict" };
+
+    /// What a sign-in by an OpenID provider is bound to meanwhile, on the same listener. Lax: it is the provider that sends the browser back.
+    #[must_use]
+    pub fn under_way(self) -> Self {
+        match self == Self::ENCRYPTED {
+            true => Self {
+                name: "__Host-testimony-oidc",
+                attributes: "; Max-Age=600; Path=/; Secure; HttpOnly; SameSite=Lax",
+            },
+            false => Self { name: "testimony-oidc", attributes: "; Max-Age=600; Path=/; HttpOnly; SameSite=Lax" },
+        }
+    }
 
     /// The value of `set-cookie` that signs in.
     #[must_use]
@@ -32,7 +43,7 @@ impl SessionCookie {
     /// The value of `set-cookie` that takes the cookie away.
     #[must_use]
     pub fn clear(self) -> String {
-        format!("{}=; Max-Age=0{}", self.name, self.attributes)
+        format!("{}=; Max-Age=0{}", self.name, self.attributes.trim_start_matches("; Max-Age=600"))
     }
 
     /// The cookie that a request brings along.

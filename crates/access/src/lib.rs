@@ -28,6 +28,7 @@
 //! | `peer` | [`Peer`]: the other end of a connection |
 //! | `throttle` | [`Throttle`]: failures cost time |
 //! | `sessions` | [`Sessions`]: one-time links and sessions of the console |
+//! | `oidc` | [`OidcLogin`]: signing in by an OpenID provider |
 //! | `cookie` | [`SessionCookie`], and what a browser says about where a request comes from |
 //! | `first_use` | [`FirstUse`]: a credential that this process takes for the first time |
 //! | `authenticator` | [`Authenticator`]: all of the above for one request |
@@ -48,6 +49,7 @@ mod first_use;
 mod glob;
 mod identity;
 mod keys;
+mod oidc;
 mod peer;
 mod recent;
 mod records;
@@ -67,8 +69,9 @@ pub use first_use::FirstUse;
 pub use glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use identity::{ActorKind, Grant, Identity, Method, Target, authorize};
 pub use keys::{ApiKey, KEYS_MAX, KeyError, KeyRefusal, KeyStore, NewKey};
+pub use oidc::{Begun, OidcError, OidcLogin, OidcSettings, Provider, TokenRequest};
 pub use peer::Peer;
-pub use records::{Attempt, AuthRecords};
+pub use records::{Attempt, AuthRecords, Opener};
 pub use refusal::{Reason, Refused};
 pub use role::{Action, Role, UnknownRole, allows};
 pub use scope::{Facts, PATTERNS_MAX, Scope, ScopeError};

@@ -29,6 +29,15 @@ pub struct Attempt<'a> {
     pub peer: IpAddr,
 }
 
+/// What opened a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opener {
+    /// A link; this is the keyed fingerprint of what stood in it.
+    Link(String),
+    /// An OpenID provider, by its issuer identifier.
+    Issuer(String),
+}
+
 impl AuthRecords {
     /// Records that come from `source`.
     #[must_use]
@@ -104,12 +113,13 @@ impl AuthRecords {
         draft
     }
 
-    /// A session began. `by` has the keyed fingerprint of its cookie, `link` is that of what stood in the link that opened it.
+    /// A session began. `by` has the keyed fingerprint of its cookie.
     #[must_use]
-    pub fn session_opened(&self, by: Actor, link: Option<String>, expires_at: Timestamp) -> Draft {
+    pub fn session_opened(&self, by: Actor, opener: Opener, expires_at: Timestamp) -> Draft {
         let mut draft = self.draft(by, "session_opened", Outcome::Completed);
-        if let Some(link) = link {
-            draft.attributes.set("testimony.session.link", link);
+        match opener {
+            Opener::Link(fingerprint) => draft.attributes.set("testimony.session.link", fingerprint),
+            Opener::Issuer(issuer) => draft.attributes.set_text("testimony.session.issuer", &issuer),
         }
         draft.attributes.set("testimony.session.expires", expires_at.to_string());
         draft

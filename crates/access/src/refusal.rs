@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use crate::certificate::CertificateError;
 use crate::keys::KeyRefusal;
+use crate::oidc::OidcError;
 use crate::role::Action;
 use crate::sessions::SessionRefusal;
 use crate::token::TokenError;
@@ -44,6 +45,9 @@ pub enum Reason {
     /// A session of the console.
     #[error(transparent)]
     Session(#[from] SessionRefusal),
+    /// Signing in by an OpenID provider.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// The credential ended while it was in use.
     #[error("the credential has ended")]
     Ended,
@@ -83,6 +87,7 @@ impl Reason {
             Self::Token(error) => error.word(),
             Self::Certificate(_) => "certificate",
             Self::Session(refusal) => refusal.word(),
+            Self::Oidc(error) => error.word(),
             Self::Ended => "ended",
             Self::Throttled { .. } => "throttled",
             Self::Role(_) => "role",
@@ -105,6 +110,7 @@ impl Refused {
         match &self.reason {
             reason if reason.is_about_what() => StatusCode::FORBIDDEN,
             Reason::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Reason::Oidc(OidcError::Away(_) | OidcError::Discovery(_)) => StatusCode::BAD_GATEWAY,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -115,6 +121,7 @@ impl Refused {
         match &self.reason {
             Reason::NoCredential => "send a credential in the header authorization: Bearer …".to_owned(),
             Reason::Throttled { .. } | Reason::Session(SessionRefusal::Link) => self.reason.to_string(),
+            Reason::Oidc(error) => error.sentence(),
             reason if reason.is_about_what() => reason.to_string(),
             Reason::Session(_) => "you are not, or no longer, signed in: `testimony login` makes a new link".to_owned(),
             Reason::TwoCredentials => "send one credential, in one header".to_owned(),

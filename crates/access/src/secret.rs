@@ -21,7 +21,9 @@ const KEY_LENGTH: usize = KEY_PREFIX.len() + ID_LENGTH + 1 + RANDOM_LENGTH + CHE
 pub struct Secret(String);
 
 impl Secret {
-    pub(crate) const fn new(text: String) -> Self {
+    /// Takes a text that is one.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
         Self(text)
     }
 

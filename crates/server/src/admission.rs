@@ -20,6 +20,7 @@ use search::View;
 use world::World;
 
 use crate::api::{Api, ROUTES};
+use crate::oidc::SignIn;
 use crate::problem::Problem;
 
 /// What a route asks of whoever uses it.
@@ -46,6 +47,8 @@ pub struct Admission {
     pub sessions: Arc<Sessions>,
     /// How the cookie of a session is written on this listener.
     pub cookie: SessionCookie,
+    /// Signs in by an OpenID provider, where there is one.
+    pub oidc: Option<Arc<dyn SignIn>>,
     /// Makes `auth` records.
     pub records: AuthRecords,
     /// Takes them.

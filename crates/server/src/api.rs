@@ -29,6 +29,7 @@ use crate::intake::{self, Intake};
 use crate::keys;
 use crate::listen::Surface;
 use crate::log_files;
+use crate::oidc;
 use crate::problem::Problem;
 use crate::reading::Reading;
 use crate::sessions;
@@ -38,7 +39,7 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 32] = [
+pub const ROUTES: [(&str, &str, Access); 34] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -63,6 +64,8 @@ pub const ROUTES: [(&str, &str, Access); 32] = [
     ("POST", "/api/v1/keys", Access::Everywhere(Action::ManageKeys)),
     ("DELETE", "/api/v1/keys/{key}", Access::Everywhere(Action::ManageKeys)),
     ("GET", "/login", Access::Open),
+    ("GET", "/login/oidc", Access::Open),
+    ("GET", "/login/callback", Access::Open),
     // What stands in the link is the credential.
     ("POST", "/api/v1/sessions", Access::Open),
     ("POST", "/api/v1/sessions/links", Access::Known),
@@ -169,9 +172,11 @@ impl Api {
             .route("/api/v1/records/{id}", get(record))
             .route("/api/v1/records/{id}/proof", get(proof))
             .route("/api/v1/tail", get(follow))
-            .route("/api/v1/keys", get(list_keys).post(make_key))
-            .route("/api/v1/keys/{key}", delete(revoke_key))
+            .route("/api/v1/keys", get(keys::list).post(keys::make))
+            .route("/api/v1/keys/{key}", delete(keys::revoke))
             .route("/login", get(sessions::page))
+            .route("/login/oidc", get(oidc::begin))
+            .route("/login/callback", get(oidc::callback))
             .route("/api/v1/sessions", post(sessions::open))
             .route("/api/v1/sessions/links", post(sessions::make_link))
             .route("/api/v1/sessions/current", get(sessions::current).delete(sessions::end))
@@ -405,38 +410,6 @@ async fn take_in(
 pub(crate) fn not_running(so: &str) -> Problem {
     let detail = format!("the log is not being written, so {so}; start it with `testimony serve`");
     Problem::new(StatusCode::CONFLICT, "not_running", detail)
-}
-
-async fn list_keys(State(api): State<Api>) -> Result<Json<Value>, Problem> {
-    let admission = api.admission().ok_or_else(|| not_running("it is asked for no keys"))?;
-    Ok(Json(keys::list(admission)))
-}
-
-async fn make_key(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    check_json(&headers)?;
-    let admission = api.admission().ok_or_else(|| not_running("no key can be made through it"))?;
-    let asked: keys::Wanted = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
-    if let Err(refused) = admission.may_change(&caller, "POST", asked.administration()).await {
-        return Ok(refused);
-    }
-    keys::make(admission, &caller, asked).await
-}
-
-async fn revoke_key(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Path(key): Path<String>,
-) -> Result<Response, Problem> {
-    let admission = api.admission().ok_or_else(|| not_running("no key can be revoked through it"))?;
-    if let Err(refused) = admission.may_change(&caller, "DELETE", keys::revoking(&key)).await {
-        return Ok(refused);
-    }
-    Ok(keys::revoke(admission, &caller, &key).await?.into_response())
 }
 
 async fn story(api: &Api, caller: &Caller, id: &str) -> Result<Vec<Value>, Problem> {

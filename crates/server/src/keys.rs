@@ -2,20 +2,23 @@
 
 use access::{ApiKey, KeyError, NewKey, Role, Scope};
 use axum::Json;
+use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use policy::Administration;
 use record::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admission::{Admission, Caller};
+use crate::api::{Api, bad_request, check_json, not_running};
 use crate::problem::Problem;
 
 /// A key that somebody wants.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+struct Wanted {
     name: String,
     role: Role,
     /// `env=staging,model=gemma*`; none or `*`: everything.
@@ -27,22 +30,53 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// The change as the policy is asked about it.
-    pub(crate) fn administration(&self) -> Administration {
+    fn administration(&self) -> Administration {
         let target = format!("{} {} {}", self.name, self.role, self.scope);
         Administration { action: "key.create".into(), target }
     }
 }
 
 /// Revoking as the policy is asked about it.
-pub(crate) fn revoking(key: &str) -> Administration {
+fn revoking(key: &str) -> Administration {
     Administration { action: "key.revoke".into(), target: key.to_owned() }
 }
 
-pub(crate) fn list(admission: &Admission) -> Value {
-    json!({"keys": admission.keys.list().iter().map(shown_key).collect::<Vec<_>>()})
+/// All of them.
+pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let admission = api.admission().ok_or_else(|| not_running("it is asked for no keys"))?;
+    Ok(Json(json!({"keys": admission.keys.list().iter().map(shown_key).collect::<Vec<_>>()})))
 }
 
-pub(crate) async fn make(admission: &Admission, caller: &Caller, wanted: Wanted) -> Result<Response, Problem> {
+/// Somebody makes one.
+pub(crate) async fn make(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    check_json(&headers)?;
+    let admission = api.admission().ok_or_else(|| not_running("no key can be made through it"))?;
+    let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
+    if let Err(refused) = admission.may_change(&caller, "POST", wanted.administration()).await {
+        return Ok(refused);
+    }
+    made(admission, &caller, wanted).await
+}
+
+/// Somebody revokes one.
+pub(crate) async fn revoke(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(key): Path<String>,
+) -> Result<Response, Problem> {
+    let admission = api.admission().ok_or_else(|| not_running("no key can be revoked through it"))?;
+    if let Err(refused) = admission.may_change(&caller, "DELETE", revoking(&key)).await {
+        return Ok(refused);
+    }
+    Ok(revoked(admission, &caller, &key).await?.into_response())
+}
+
+async fn made(admission: &Admission, caller: &Caller, wanted: Wanted) -> Result<Response, Problem> {
     let now = admission.now();
     let expires_at = wanted.expires_at.as_deref().map(Timestamp::parse).transpose();
     let expires_at = expires_at
@@ -63,7 +97,7 @@ pub(crate) async fn make(admission: &Admission, caller: &Caller, wanted: Wanted)
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
-pub(crate) async fn revoke(admission: &Admission, caller: &Caller, key: &str) -> Result<Json<Value>, Problem> {
+async fn revoked(admission: &Admission, caller: &Caller, key: &str) -> Result<Json<Value>, Problem> {
     let now = admission.now();
     let (store, key) = (admission.keys.clone(), key.to_owned());
     // It is refused from here on, whatever becomes of the record.

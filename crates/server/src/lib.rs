@@ -15,6 +15,7 @@
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
 //! | `sessions` | signing in to the console by a one-time link |
+//! | `oidc` | signing in to the console by an OpenID provider |
 //! | `evidence` | proofs for single records |
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
@@ -37,6 +38,7 @@ mod keys;
 mod lanes;
 mod listen;
 mod log_files;
+mod oidc;
 mod problem;
 mod reading;
 mod sessions;
@@ -53,6 +55,7 @@ pub use intake::Intake;
 pub use keys::shown_key;
 pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
+pub use oidc::SignIn;
 pub use problem::Problem;
 pub use syslog::SyslogDoor;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -4,7 +4,8 @@
 //! and gives it in exchange for a cookie.
 
 use access::{
-    Attempt, Identity, Method, Peer, Refused, SESSION_IDLE_S_MAX, SessionCookie, SessionRefusal, Sessions, SignedIn,
+    Attempt, Identity, Method, Opener, Peer, Refused, SESSION_IDLE_S_MAX, SessionCookie, SessionRefusal, Sessions,
+    SignedIn,
 };
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -20,6 +21,9 @@ use crate::api::{Api, bad_request, check_json, not_running};
 use crate::problem::Problem;
 
 const PAGE: &str = include_str!("login.html");
+/// The way to an OpenID provider, which the page shows where there is one.
+const PROVIDER_HIDDEN: &str = "<p id=\"provider\" hidden>";
+const PROVIDER_SHOWN: &str = "<p id=\"provider\">";
 /// Nothing but the page itself, its one script and its one style by their SHA-256 (W3C Content Security Policy Level 3 §6.7.3.3), and
 /// requests to this server.
 const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; \
@@ -28,7 +32,9 @@ const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The page that signs in, and says who is signed in until there is a console to go to.
-pub(crate) async fn page() -> Response {
+pub(crate) async fn page(State(api): State<Api>) -> Response {
+    let has_provider = api.admission().is_some_and(|admission| admission.oidc.is_some());
+    let page = if has_provider { PAGE.replace(PROVIDER_HIDDEN, PROVIDER_SHOWN) } else { PAGE.to_owned() };
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, PAGE_POLICY),
@@ -36,7 +42,7 @@ pub(crate) async fn page() -> Response {
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
-    (headers, PAGE).into_response()
+    (headers, page).into_response()
 }
 
 /// Somebody makes a link for themselves. That is recorded before the link is told.
@@ -95,7 +101,7 @@ pub(crate) async fn open(
         }
     };
     let link = admission.fingerprints.fingerprint(token.as_bytes());
-    begin(admission, &signed_in, peer, Some(link)).await.map_err(Problem::into_response)?;
+    begin(admission, &signed_in, peer, Opener::Link(link)).await.map_err(Problem::into_response)?;
     let told = json!({
         "csrf": Sessions::forgery_token(signed_in.cookie.expose()),
         "expires_at": signed_in.expires_at.to_string(),
@@ -108,12 +114,12 @@ pub(crate) async fn begin(
     admission: &Admission,
     signed_in: &SignedIn,
     peer: std::net::IpAddr,
-    link: Option<String>,
+    opener: Opener,
 ) -> Result<(), Problem> {
     let SignedIn { cookie, identity, expires_at } = signed_in;
     let fingerprint = admission.fingerprints.fingerprint(cookie.expose().as_bytes());
     let by = identity.actor(Some(peer), Some(fingerprint));
-    let recorded = admission.record(admission.records.session_opened(by, link, *expires_at)).await;
+    let recorded = admission.record(admission.records.session_opened(by, opener, *expires_at)).await;
     recorded.inspect_err(|_| drop(admission.sessions.close(cookie.expose())))
 }
 
@@ -198,7 +204,7 @@ mod tests {
     #[test]
     fn the_page_has_nothing_from_elsewhere_and_makes_no_markup_of_what_it_is_told() {
         for forbidden in
-            ["://", "src=", "href=", "HTML =", "insertAdjacent", "document.write", "eval(", "onclick", "style="]
+            ["://", "src=", "href=\"//", "HTML =", "insertAdjacent", "document.write", "eval(", "onclick", "style="]
         {
             assert!(!PAGE.contains(forbidden), "{forbidden}");
         }

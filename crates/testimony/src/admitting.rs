@@ -13,18 +13,19 @@ use dial::Peer;
 use gateway::{AccessControl, RulesInForce};
 use ledger::{Identity, Ledger};
 use record::Timestamp;
-use server::Admission;
+use server::{Admission, SignIn};
 use tokio::time::MissedTickBehavior;
 use world::World;
 
 use crate::config::{Certificate, Config, ConfigError, Token};
+use crate::oidc::Oidc;
 
 /// How often it is asked whether an issuer's keys should be fetched; how often they are is up to the verifier.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The largest set of keys.
-const JWKS_BYTES_MAX: usize = 1 << 20;
+pub(crate) const JWKS_BYTES_MAX: usize = 1 << 20;
 /// How long an issuer may take.
-const JWKS_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const JWKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who is let in, for both listeners.
 pub(crate) struct Admitting {
@@ -67,8 +68,9 @@ impl Admitting {
         let now = Timestamp::from_micros(world.clock.now_micros());
         let has_keys =
             keys.list().iter().any(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
-        let anonymous =
-            anonymous(&config.access.anonymous, !has_keys && issuers.is_empty() && config.certificate.is_empty())?;
+        let oidc = Oidc::of(world, config)?;
+        let nobody_else = !has_keys && issuers.is_empty() && config.certificate.is_empty() && oidc.is_none();
+        let anonymous = anonymous(&config.access.anonymous, nobody_else)?;
         let mut authenticator = Authenticator::new(identity.fingerprint.clone()).with_keys(keys.clone());
         for issuer in &issuers {
             authenticator = authenticator.with_tokens(issuer.verifier.clone());
@@ -94,6 +96,7 @@ impl Admitting {
             keys,
             sessions,
             cookie,
+            oidc: oidc.map(|oidc| Arc::new(oidc) as Arc<dyn SignIn>),
             records,
             ledger: ledger.clone(),
             rules,
@@ -143,37 +146,40 @@ fn mapping(rules: &[Certificate], are_asked_for: bool) -> anyhow::Result<Option<
     Ok(are_asked_for.then_some(CertificateMapping { rules }))
 }
 
+/// What verifies an issuer's tokens.
+pub(crate) fn verifier(token: &Token) -> anyhow::Result<TokenVerifier> {
+    let algorithm = |name: &String| {
+        let known = name.parse::<Algorithm>().ok();
+        known.with_context(|| format!("{name:?} is no algorithm; taken are RS256, PS256, ES256, EdDSA and their like"))
+    };
+    let algorithms = match token.algorithms.as_slice() {
+        [] => Algorithm::DEFAULT.to_vec(),
+        some => some.iter().map(algorithm).collect::<anyhow::Result<_>>()?,
+    };
+    let grant = |grant: &crate::config::GroupGrant| {
+        Ok(GroupGrant {
+            group: grant.group.clone(),
+            role: grant.role.parse()?,
+            scope: Scope::parse_rules((!grant.scope.is_empty()).then_some(&grant.scope))?,
+        })
+    };
+    let mapping = ClaimMapping {
+        kind: ActorKind::User,
+        user: token.user_claim.clone(),
+        groups: Some(token.groups_claim.clone()).filter(|claim| !claim.is_empty()),
+        group_grants: token.grant.iter().map(grant).collect::<anyhow::Result<_>>()?,
+        roles: Some(token.roles_claim.clone()).filter(|claim| !claim.is_empty()),
+        roles_scope: Scope::everything(),
+    };
+    let settings =
+        TokenSettings { issuer: token.issuer.clone(), audiences: token.audiences.clone(), algorithms, mapping };
+    Ok(TokenVerifier::with_public_keys(settings)?)
+}
+
 impl Issuer {
     fn of(token: &Token) -> anyhow::Result<Self> {
         let place = || format!("the issuer {:?} under [[token]]", token.issuer);
-        let algorithm = |name: &String| {
-            let known = name.parse::<Algorithm>().ok();
-            known.with_context(|| {
-                format!("{name:?} is no algorithm; taken are RS256, PS256, ES256, EdDSA and their like")
-            })
-        };
-        let algorithms = match token.algorithms.as_slice() {
-            [] => Algorithm::DEFAULT.to_vec(),
-            some => some.iter().map(algorithm).collect::<anyhow::Result<_>>().with_context(place)?,
-        };
-        let grant = |grant: &crate::config::GroupGrant| {
-            Ok(GroupGrant {
-                group: grant.group.clone(),
-                role: grant.role.parse()?,
-                scope: Scope::parse_rules((!grant.scope.is_empty()).then_some(&grant.scope))?,
-            })
-        };
-        let mapping = ClaimMapping {
-            kind: ActorKind::User,
-            user: token.user_claim.clone(),
-            groups: Some(token.groups_claim.clone()).filter(|claim| !claim.is_empty()),
-            group_grants: token.grant.iter().map(grant).collect::<anyhow::Result<_>>().with_context(place)?,
-            roles: Some(token.roles_claim.clone()).filter(|claim| !claim.is_empty()),
-            roles_scope: Scope::everything(),
-        };
-        let settings =
-            TokenSettings { issuer: token.issuer.clone(), audiences: token.audiences.clone(), algorithms, mapping };
-        let verifier = Arc::new(TokenVerifier::with_public_keys(settings).with_context(place)?);
+        let verifier = Arc::new(verifier(token).with_context(place)?);
         let keys = KeySource::of(token).with_context(place)?;
         Ok(Self { verifier, name: token.issuer.clone(), keys })
     }

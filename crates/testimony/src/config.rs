@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) access: Access,
     /// Issuers of bearer tokens.
     pub(crate) token: Vec<Token>,
+    pub(crate) oidc: Oidc,
     /// Whom names in client certificates stand for.
     pub(crate) certificate: Vec<Certificate>,
     pub(crate) policy: Policy,
@@ -185,6 +186,26 @@ pub(crate) struct Token {
     pub(crate) grant: Vec<GroupGrant>,
 }
 
+/// An OpenID provider by which people sign in to the console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Oidc {
+    /// Its issuer identifier, below which its discovery document is; empty: there is none.
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    /// Empty: a public client.
+    pub(crate) client_secret: String,
+    /// Where it sends browsers back: this server's `/login/callback`, as browsers reach it.
+    pub(crate) redirect: String,
+    pub(crate) scopes: Vec<String>,
+    /// What its ID tokens mean, as for `[[token]]`.
+    pub(crate) algorithms: Vec<String>,
+    pub(crate) user_claim: String,
+    pub(crate) groups_claim: String,
+    pub(crate) roles_claim: String,
+    pub(crate) grant: Vec<GroupGrant>,
+}
+
 fn sub() -> String {
     "sub".into()
 }
@@ -299,6 +320,18 @@ impl Default for Config {
             },
             access: Access { anonymous: "auto".into() },
             token: Vec::new(),
+            oidc: Oidc {
+                issuer: String::new(),
+                client_id: String::new(),
+                client_secret: String::new(),
+                redirect: String::new(),
+                scopes: vec!["openid".into()],
+                algorithms: Vec::new(),
+                user_claim: sub(),
+                groups_claim: String::new(),
+                roles_claim: String::new(),
+                grant: Vec::new(),
+            },
             certificate: Vec::new(),
             policy: Policy {
                 path: PathBuf::new(),

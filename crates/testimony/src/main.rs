@@ -6,6 +6,7 @@ mod certificates;
 mod client;
 mod commands;
 mod config;
+mod oidc;
 mod output;
 mod replay;
 mod ruling;

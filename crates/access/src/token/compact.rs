@@ -20,7 +20,7 @@ pub(crate) struct Compact<'a> {
     pub(super) message: &'a str,
     pub(super) algorithm: String,
     pub(super) key_id: Option<String>,
-    pub(super) unverified_claims: Map<String, Value>,
+    pub(crate) unverified_claims: Map<String, Value>,
     pub(super) signature: Vec<u8>,
 }
 
