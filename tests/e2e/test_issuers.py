@@ -155,6 +155,21 @@ def test_keys_of_every_kind_are_fetched_from_the_address(start, web):
     assert issuer.fetched() == 1
 
 
+def test_the_first_use_of_a_token_is_recorded_once_for_both_listeners(start, web):
+    issuer = Issuer("a", web, key := Rsa("one"))
+    server, ask = start(issuer)
+    token = issuer.token(key, roles=["auditor", "caller"])
+    wait_for(lambda: ask.is_let_in(token), 20)
+    for _ in range(2):
+        assert server.post(chat("hello"), {"authorization": f"Bearer {token}"})[0] == 200
+        assert ask.is_let_in(token)
+    query = "SELECT actor_id, actor_auth, outcome FROM records WHERE attributes['testimony.auth.event'] = 'accepted'"
+    assert ask.rows(query, token) == [{"actor_id": "alice", "actor_auth": "jwt", "outcome": "completed"}]
+    # Another token of the same person is another credential.
+    other = issuer.token(key, roles=["auditor"])
+    assert len(ask.rows(query, other)) == 2
+
+
 def hs256(secret):
     def sign(message):
         mac = hmac.HMAC(secret, hashes.SHA256())

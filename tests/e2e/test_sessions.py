@@ -250,3 +250,23 @@ def test_a_credential_is_new_once_in_the_life_of_a_process_on_both_listeners(ser
             assert ask(server, "GET", "/api/v1/log", None, admin)[0] == 200
     accepted = rows(server, "SELECT actor_id, actor_auth, attributes['url.path'] AS path FROM records WHERE attributes['testimony.auth.event'] = 'accepted'", admin)
     assert accepted == [{"actor_id": "root", "actor_auth": "api_key", "path": "/v1/chat/completions"}] * 2
+
+
+def test_on_a_full_disk_nobody_signs_in_and_no_credential_is_new(serve, scripted, tmp_path):
+    server = serve(scripted)
+    admin = make(server, "root", "admin")["secret"]
+    server.stop()
+    # As if less were free than what is kept for reading.
+    full = config(tmp_path, "[ledger]\nreserve_bytes = 1000000000000000000\n")
+    server = serve(scripted, "--config", full)
+    for _ in range(2):
+        status, headers, text = ask(server, "GET", "/api/v1/log", None, admin)
+        assert status == 503 and json.loads(text)["code"] == "not_recorded" and headers["retry-after"]
+        assert server.post(chat("hello"), bearer(admin))[0] == 503
+    assert ask(server, "POST", "/api/v1/sessions/links", {}, admin)[0] == 503
+    server.stop()
+    # With anonymous access there is a link to be had, and it is not given.
+    server = serve(scripted, "--config", config(tmp_path, "access = { anonymous = \"admin\" }\n[ledger]\nreserve_bytes = 1000000000000000000\n"))
+    assert ask(server, "GET", "/api/v1/sessions/current")[0] == 200
+    status, _, text = ask(server, "POST", "/api/v1/sessions/links", {})
+    assert status == 503 and "#" not in text

@@ -205,6 +205,8 @@ def test_a_certificate_says_who_calls(encrypted, authority):
     assert http(f"{server.api}/api/v1/search", context=bot)[0] == 403
     reads = rows(server, "SELECT DISTINCT actor_id, actor_type, actor_auth FROM records WHERE kind = 'read'", admin)
     assert reads == [{"actor_id": "alice", "actor_type": "user", "actor_auth": "mtls"}]
+    accepted = rows(server, "SELECT actor_id FROM records WHERE attributes['testimony.auth.event'] = 'accepted' AND actor_auth = 'mtls' ORDER BY log_index", admin)
+    assert [row["actor_id"] for row in accepted] == ["spiffe://acme/support-bot", "alice"]
     denied = rows(server, "SELECT actor_id, error_type FROM records WHERE kind = 'auth' AND outcome = 'denied' ORDER BY log_index", admin)
     assert [row["error_type"] for row in denied] == ["key_malformed", "role"] and denied[1]["actor_id"] == who["actor_id"]
 
