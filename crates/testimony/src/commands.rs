@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod import;
+pub(crate) mod ingest;
 pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod policy;

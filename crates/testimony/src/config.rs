@@ -10,6 +10,13 @@ use record::Source;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+mod sections;
+
+pub(crate) use sections::{
+    Access, Certificate, EventKind, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record, Syslog,
+    Timestamping, Tls, Token, Upstream, Witness, Witnessing,
+};
+
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +43,7 @@ pub(crate) struct Config {
     /// What the crate `guardrails` reads: `input` and `output`, each with a table a check.
     pub(crate) guardrails: Table,
     pub(crate) ingest: Ingest,
+    pub(crate) syslog: Syslog,
     pub(crate) ledger: Ledger,
     /// Those who cosign this log's checkpoints.
     pub(crate) witness: Vec<Witness>,
@@ -55,249 +63,6 @@ impl Config {
             producer: producer.to_owned(),
         }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Listen {
-    /// Interface, search, tail.
-    pub(crate) api: SocketAddr,
-    /// Models.
-    pub(crate) gateway: SocketAddr,
-    /// Another address for OTLP, such as `127.0.0.1:4317`, where exporters send without being told; empty: none.
-    pub(crate) otlp: String,
-    /// Names by which this server may be addressed, beside localhost and IP addresses.
-    pub(crate) allowed_hosts: Vec<String>,
-}
-
-/// What is taken of what others send.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ingest {
-    /// Spans that are about no call, tool or evaluation, as `system`.
-    pub(crate) other_spans: bool,
-    /// Log records that are about none of these.
-    pub(crate) other_logs: bool,
-    /// What CloudEvents become by their type; the first that matches, else `system`.
-    pub(crate) event: Vec<EventKind>,
-}
-
-/// What CloudEvents of some types become.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EventKind {
-    /// Their type; `*` stands for anything.
-    pub(crate) r#type: String,
-    /// The kind of record, such as `tool.call`.
-    pub(crate) kind: String,
-}
-
-/// TLS on both listeners, by files in PEM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Tls {
-    /// The certificate, then those that lead to its authority; empty: HTTP without TLS.
-    pub(crate) cert: PathBuf,
-    /// Its private key.
-    pub(crate) key: PathBuf,
-    /// The authorities of clients' certificates; empty: none is asked for.
-    pub(crate) client_ca: PathBuf,
-    /// Whether a client without a certificate is turned away.
-    pub(crate) client_required: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Upstream {
-    /// The model server's base URL.
-    pub(crate) url: String,
-    /// A key that replaces the callers' own; empty: theirs is passed on.
-    pub(crate) api_key: String,
-    /// Patterns of the models that may be asked for; none: all.
-    pub(crate) models: Vec<String>,
-    /// `before-answer` or `before-forward`.
-    pub(crate) record: Record,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Access {
-    /// What somebody on this machine may who presents nothing: a role, `off`, or `auto`: admin until there are API keys or
-    /// issuers of tokens.
-    pub(crate) anonymous: String,
-}
-
-/// What decides whether a call may be made, and its answer released.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Policy {
-    /// A folder of Rego files, or an OPA bundle (`.tar.gz`); empty: none.
-    pub(crate) path: PathBuf,
-    /// The address of a bundle, instead.
-    pub(crate) url: String,
-    /// How often another version is looked for, in seconds.
-    pub(crate) every_s: u64,
-    /// A file with the key that a bundle must be signed with; empty: signatures are not looked at.
-    pub(crate) key: PathBuf,
-    /// The algorithm of that key, as in `RS256`.
-    pub(crate) key_algorithm: String,
-    /// What the bundle must be signed for.
-    pub(crate) key_scope: String,
-    /// `closed`: a policy that fails is a denial. `open`: it lets the call pass, and the record says so.
-    pub(crate) fail: String,
-    /// The address of an OPA that decides instead of rules of ours.
-    pub(crate) opa: String,
-    /// What it is shown as a bearer token, if it wants to see one.
-    pub(crate) opa_token: String,
-    /// What it is asked about: `request`, `response`, `admin`.
-    pub(crate) opa_points: Vec<String>,
-    /// How long it has for one answer, in milliseconds.
-    pub(crate) timeout_ms: u64,
-}
-
-/// An issuer of bearer tokens (an OpenID provider).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Token {
-    /// `iss`, exactly.
-    pub(crate) issuer: String,
-    /// One of these must be in `aud`.
-    pub(crate) audiences: Vec<String>,
-    /// The address of its public keys (a JWK set) …
-    #[serde(default)]
-    pub(crate) jwks_url: String,
-    /// … or a file with them.
-    #[serde(default)]
-    pub(crate) jwks_file: PathBuf,
-    /// Algorithms that are taken; none: RS256, ES256, EdDSA.
-    #[serde(default)]
-    pub(crate) algorithms: Vec<String>,
-    /// The claim with who it is.
-    #[serde(default = "sub")]
-    pub(crate) user_claim: String,
-    /// The claim with groups, such as `groups` or `/realm_access/roles`.
-    #[serde(default)]
-    pub(crate) groups_claim: String,
-    /// The claim with names of our roles.
-    #[serde(default)]
-    pub(crate) roles_claim: String,
-    /// What the members of groups may.
-    #[serde(default)]
-    pub(crate) grant: Vec<GroupGrant>,
-}
-
-/// An OpenID provider by which people sign in to the console.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Oidc {
-    /// Its issuer identifier, below which its discovery document is; empty: there is none.
-    pub(crate) issuer: String,
-    pub(crate) client_id: String,
-    /// Empty: a public client.
-    pub(crate) client_secret: String,
-    /// Where it sends browsers back: this server's `/login/callback`, as browsers reach it.
-    pub(crate) redirect: String,
-    pub(crate) scopes: Vec<String>,
-    /// What its ID tokens mean, as for `[[token]]`.
-    pub(crate) algorithms: Vec<String>,
-    pub(crate) user_claim: String,
-    pub(crate) groups_claim: String,
-    pub(crate) roles_claim: String,
-    pub(crate) grant: Vec<GroupGrant>,
-}
-
-fn sub() -> String {
-    "sub".into()
-}
-
-/// What the members of a group may.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GroupGrant {
-    pub(crate) group: String,
-    pub(crate) role: String,
-    /// `env=staging,model=gemma*`; empty: everything.
-    #[serde(default)]
-    pub(crate) scope: String,
-}
-
-/// Whom a name in a client certificate stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Certificate {
-    /// Where the name stands: `uri`, `dns`, `email` (of the subject's alternative names) or `common-name`.
-    pub(crate) kind: String,
-    /// What it looks like: `spiffe://acme/support-*`.
-    pub(crate) pattern: String,
-    /// `service` or `user`.
-    #[serde(default = "service")]
-    pub(crate) actor: String,
-    pub(crate) role: String,
-    /// `env=staging,model=gemma*`; empty: everything.
-    #[serde(default)]
-    pub(crate) scope: String,
-}
-
-fn service() -> String {
-    "service".into()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Record {
-    BeforeAnswer,
-    BeforeForward,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ledger {
-    /// Free space that is left for reading and verifying.
-    pub(crate) reserve_bytes: u64,
-    pub(crate) wal_segment_bytes: u64,
-    /// How full the disk is, in percent, when that is recorded: levels with commas; empty: never.
-    pub(crate) alarm_percent: String,
-}
-
-/// A witness (C2SP tlog-witness).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Witness {
-    /// Its public key.
-    pub(crate) vkey: String,
-    /// Its submission prefix: `add-checkpoint` is below it.
-    pub(crate) url: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Witnessing {
-    /// A trust policy (C2SP tlog-policy): its witnesses with a URL are asked too, and its quorum says how many must have
-    /// cosigned; empty: all.
-    pub(crate) quorum: PathBuf,
-    /// Public keys of the logs whose checkpoints this server cosigns.
-    pub(crate) cosigns: Vec<String>,
-}
-
-/// An authority that says when a checkpoint was there (RFC 3161).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Timestamping {
-    /// Its address; empty: none is asked.
-    pub(crate) url: String,
-    /// How often, while the log grows: `90s`, `10m`, `1h`, `1d`.
-    pub(crate) every: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Limits {
-    pub(crate) request_bytes_max: usize,
-    pub(crate) response_bytes_max: usize,
-    /// How long the model server may take to begin an answer, and pause within one.
-    pub(crate) upstream_idle_s: u64,
-    /// How long calls under way may go on when the server is stopped.
-    pub(crate) stop_grace_s: u64,
 }
 
 impl Default for Config {
@@ -327,7 +92,7 @@ impl Default for Config {
                 redirect: String::new(),
                 scopes: vec!["openid".into()],
                 algorithms: Vec::new(),
-                user_claim: sub(),
+                user_claim: "sub".into(),
                 groups_claim: String::new(),
                 roles_claim: String::new(),
                 grant: Vec::new(),
@@ -348,6 +113,13 @@ impl Default for Config {
             },
             guardrails: Table::new(),
             ingest: Ingest { other_spans: false, other_logs: false, event: Vec::new() },
+            syslog: Syslog {
+                udp: String::new(),
+                tcp: String::new(),
+                tls: String::new(),
+                mapping: PathBuf::new(),
+                utc_offset_minutes: 0,
+            },
             ledger: Ledger {
                 reserve_bytes: ledger.reserve_bytes,
                 wal_segment_bytes: ledger.wal_segment_bytes,

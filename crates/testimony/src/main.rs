@@ -11,6 +11,7 @@ mod output;
 mod replay;
 mod ruling;
 mod story;
+mod syslog;
 mod terminal;
 mod trust;
 mod verification;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{check, demo, import, key, login, policy, prove, search, serve, show, sql, tail, verify};
+use commands::{check, demo, import, ingest, key, login, policy, prove, search, serve, show, sql, tail, verify};
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
 /// gateway's time.
@@ -66,6 +67,8 @@ enum Command {
     Policy(policy::Arguments),
     /// Take over what another system has kept of calls until now
     Import(import::Arguments),
+    /// See what a mapping makes of a file
+    Ingest(ingest::Arguments),
     /// Run the scripted model server of the demonstration, for tests and benchmarks
     #[command(hide = true)]
     ScriptedModel(commands::scripted_model::Arguments),
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Command::Key(arguments) => key::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Ingest(arguments) => ingest::run(&arguments),
         Command::ScriptedModel(arguments) => commands::scripted_model::run(arguments),
     };
     match result {

@@ -203,7 +203,7 @@ async fn stored(client: &Client, lines: Bytes) -> anyhow::Result<Value> {
 }
 
 /// A draft in the form of `POST /api/v1/records`. Its identifier is the key: what is imported again is stored once.
-fn sent(draft: &Draft) -> Value {
+pub(crate) fn sent(draft: &Draft) -> Value {
     let mut record = json!({
         "kind": draft.kind.as_str(),
         "key": draft.id.to_string(),

@@ -26,6 +26,7 @@ use crate::certificates::Certificates;
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::ruling::Ruling;
+use crate::syslog::SyslogPorts;
 use crate::terminal::print;
 use crate::witnessing::{self, Asking};
 
@@ -143,7 +144,7 @@ impl Running {
             Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
         let certificates = Certificates::of(&world, &config)?;
         // Listening comes before anything is written: a port that is taken leaves no trace.
-        let bound = Bound::of(&config).await?;
+        let bound = Bound::of(&world, &config).await?;
         let (api, models) = (bound.api.local_addr()?, bound.models.local_addr()?);
         let (asking, alarm_levels) = (Asking::of(&config)?, alarm::levels(&config.ledger.alarm_percent)?);
         let Opened { ledger, identity, open_calls, .. } = open_log(&world, &config, asking.is_some())?;
@@ -167,10 +168,11 @@ impl Running {
         let keys = admission.keys.clone();
         let judges = (access, ruling.rules());
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
-        let running = server::Running { intake: intake(&world, &config, &ledger, ruling.rules())?, admission };
+        let intake = intake(&world, &config, &ledger, ruling.rules())?;
+        let running = server::Running { intake: intake.clone(), admission };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
-        let listeners = listen(bound, router, &gateway, tls, &config, &stop)?;
+        let listeners = listen(bound, router, &gateway, &intake, tls, &config, &stop)?;
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
         background.push(tokio::spawn(write_last_used(keys.clone())));
@@ -292,10 +294,11 @@ struct Bound {
     models: TcpListener,
     /// The main listener's routes once more, where exporters of telemetry send by themselves.
     otlp: Option<TcpListener>,
+    syslog: SyslogPorts,
 }
 
 impl Bound {
-    async fn of(config: &Config) -> anyhow::Result<Self> {
+    async fn of(world: &World, config: &Config) -> anyhow::Result<Self> {
         let listen = &config.listen;
         let otlp = match listen.otlp.as_str() {
             "" => None,
@@ -309,7 +312,7 @@ impl Bound {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
-        Ok(Self { api, models, otlp })
+        Ok(Self { api, models, otlp, syslog: SyslogPorts::of(world, config).await? })
     }
 }
 
@@ -318,6 +321,7 @@ fn listen(
     bound: Bound,
     router: axum::Router,
     gateway: &Gateway,
+    intake: &Intake,
     tls: Option<Tls>,
     config: &Config,
     stop: &watch::Sender<bool>,
@@ -332,6 +336,7 @@ fn listen(
     let mut listeners: Vec<_> = api_ports
         .map(|port| tokio::spawn(serve(port, tls.clone(), api_lanes(), hosts.clone(), api_limits, stopped())))
         .collect();
+    listeners.extend(bound.syslog.listen(intake, tls.clone(), stop)?);
     listeners.push(tokio::spawn(serve(bound.models, tls, model_lanes, hosts, models_limits, stopped())));
     Ok(listeners)
 }
