@@ -25,7 +25,7 @@ use witness::Cosigner;
 use crate::admission::{Access, Admission, Caller, admit};
 use crate::doors;
 use crate::evidence::evidence_for;
-use crate::intake::{self, Intake};
+use crate::intake::Intake;
 use crate::keys;
 use crate::listen::Surface;
 use crate::log_files;
@@ -34,7 +34,6 @@ use crate::problem::Problem;
 use crate::reading::Reading;
 use crate::sessions;
 use crate::tail;
-use crate::telemetry;
 use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
@@ -168,7 +167,7 @@ impl Api {
             .route("/api/v1/search", get(search))
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
-            .merge(taking())
+            .merge(doors::routes())
             .route("/api/v1/records/{id}", get(record))
             .route("/api/v1/records/{id}/proof", get(proof))
             .route("/api/v1/tail", get(follow))
@@ -197,21 +196,6 @@ impl Api {
             .layer(axum::middleware::map_response(set_headers))
             .with_state(self)
     }
-}
-
-/// The routes that take in what others send, in bodies larger than elsewhere.
-fn taking() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/records", post(take_in))
-        .route("/v1/traces", post(telemetry::traces))
-        .route("/v1/logs", post(telemetry::logs))
-        .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", post(telemetry::by_grpc))
-        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(telemetry::by_grpc))
-        .route("/ingest/kubernetes", post(doors::kubernetes))
-        .route("/ingest/opa/logs", post(doors::opa))
-        .route("/ingest/opa/logs/{partition}", post(doors::opa))
-        .route("/ingest/cloudevents", post(doors::cloudevents))
-        .layer(DefaultBodyLimit::max(intake::BODY_BYTES_MAX))
 }
 
 /// Headers that every answer has.
@@ -393,18 +377,6 @@ async fn proof(
     let evidence = evidence_for(log.clone(), engine, &caller.view, api.ledger(), &id, disclose).await?;
     api.note(&caller, reading).await;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], evidence.to_string()).into_response())
-}
-
-async fn take_in(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let Some(running) = &api.0.running else {
-        return Err(not_running("it takes no records"));
-    };
-    running.intake.take(&caller, &headers, body).await
 }
 
 pub(crate) fn not_running(so: &str) -> Problem {

@@ -1,10 +1,10 @@
-//! `/ingest/…`: events in the formats of others, each answered as its senders expect, when what it brought is durable.
+//! The routes that take in what others send, each answered as its senders expect, when what it brought is durable.
 
-use axum::Extension;
-use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Extension, Json, Router};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use ingest::{Arrival, Form, Rejected, cloudevents, kubernetes, opa};
@@ -12,16 +12,32 @@ use record::Draft;
 use serde_json::{Value, json};
 
 use crate::admission::Caller;
-use crate::api::Api;
+use crate::api::{Api, not_running};
 use crate::decoding::decoded;
-use crate::intake::{Intake, not_recorded};
+use crate::intake::{BODY_BYTES_MAX, Intake, not_recorded};
 use crate::problem::Problem;
+use crate::telemetry;
 
 /// Rejections that an answer names; more are only counted.
 const NAMED_MAX: usize = 100;
 
+/// The routes that take in what others send, in bodies larger than elsewhere.
+pub(crate) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/records", post(records))
+        .route("/v1/traces", post(telemetry::traces))
+        .route("/v1/logs", post(telemetry::logs))
+        .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", post(telemetry::by_grpc))
+        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(telemetry::by_grpc))
+        .route("/ingest/kubernetes", post(kubernetes_events))
+        .route("/ingest/opa/logs", post(decision_logs))
+        .route("/ingest/opa/logs/{partition}", post(decision_logs))
+        .route("/ingest/cloudevents", post(cloud_events))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
 /// The audit webhook of a Kubernetes API server, or lines of its audit log.
-pub(crate) async fn kubernetes(
+async fn kubernetes_events(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
@@ -32,7 +48,7 @@ pub(crate) async fn kubernetes(
 }
 
 /// The decision log service of OPA; a partition in the path changes nothing.
-pub(crate) async fn opa(
+async fn decision_logs(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
@@ -43,7 +59,7 @@ pub(crate) async fn opa(
 }
 
 /// CloudEvents 1.0: structured, batched or binary.
-pub(crate) async fn cloudevents(
+async fn cloud_events(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
@@ -56,6 +72,15 @@ pub(crate) async fn cloudevents(
     taken.await
 }
 
+async fn records(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    opened(&api)?.take(&caller, &headers, body).await
+}
+
 async fn take(
     api: &Api,
     caller: &Caller,
@@ -64,7 +89,7 @@ async fn take(
     door: &'static str,
     read: impl FnOnce(&Intake, &[u8], &Arrival<'_>) -> Vec<Result<Draft, Rejected>>,
 ) -> Result<Response, Problem> {
-    let intake = api.intake().ok_or_else(|| Problem::not_found("a stopped log takes nothing in"))?;
+    let intake = opened(api)?;
     let body = decoded(headers, body)?;
     let read = intake.arrived(caller, door, |arrival| read(intake, &body, arrival));
     // An event that can never be taken is told of in a good answer: whoever is refused sends all of them again. Only of a body that is
@@ -81,6 +106,11 @@ async fn take(
     let named: Vec<Value> = rejected.take(NAMED_MAX).map(|(nth, why)| json!({"event": nth, "error": why})).collect();
     let count = fates.len() - stored - repeats;
     Ok(Json(json!({"stored": stored, "repeated": repeats, "rejected": count, "errors": named})).into_response())
+}
+
+/// What takes records in; a log that is not being written has nothing of the kind.
+fn opened(api: &Api) -> Result<&Intake, Problem> {
+    api.intake().ok_or_else(|| not_running("it takes no records"))
 }
 
 /// One event a line, where the sender says so; else a document.
