@@ -222,7 +222,7 @@ impl Call {
     async fn judge_whole(&self, status: StatusCode, bytes: Bytes) -> (Bytes, Judgement, Option<Refusal>) {
         match &self.rulebook {
             Some(Rulebook { rules, question }) if status.is_success() => {
-                let occasion = Occasion { call: &self.facts.call.to_string(), now: now(&self.gateway.inner.world) };
+                let occasion = self.occasion();
                 let judged = judge_answer(rules, bytes, question.as_ref(), occasion).await;
                 let Judged { body, judgement, refusal, .. } = judged;
                 (body, judgement, refusal)
@@ -283,10 +283,14 @@ impl Call {
         }
     }
 
+    fn occasion(&self) -> Occasion {
+        Occasion { call: self.facts.call, now: now(&self.gateway.inner.world) }
+    }
+
     /// Asks judges and the policy about a stream that has come to its end: what flowed has flowed, but it is not whole without its end.
     async fn judge_stream(&self, reader: &EventReader, judgement: &mut Judgement) -> Result<(), CutShort> {
         let Some(Rulebook { rules, question: Some(question) }) = &self.rulebook else { return Ok(()) };
-        let occasion = Occasion { call: &self.facts.call.to_string(), now: now(&self.gateway.inner.world) };
+        let occasion = self.occasion();
         let output = reader.completion.output();
         let (ruling, refusal) = judge_end(rules, question, output, &mut judgement.verdicts, occasion).await;
         judgement.ruling = ruling;

@@ -264,7 +264,7 @@ impl Gateway {
             return self.refuse(arrival, &refusal, &body).await;
         }
         let (rules, call) = (self.inner.rules.now(), self.new_call());
-        let occasion = Occasion { call: &call.to_string(), now: now(&self.inner.world) };
+        let occasion = Occasion { call, now: now(&self.inner.world) };
         let ask = |request: &ChatRequest<'_>, findings| self.question(arrival, request, findings);
         let Judged { body, judgement, refusal, question } =
             judge_request(&rules, body, arrival.headers, occasion, ask).await;

@@ -9,7 +9,7 @@ use guardrails::{Guardrails, Outcome, Verdict};
 use http::{HeaderMap, StatusCode};
 use judges::{Asked, Direction, Judges, Text};
 use policy::{Input, Obligation, Output, Point};
-use record::Timestamp;
+use record::{Timestamp, Uuid};
 
 use crate::openai::completion::Completion;
 use crate::openai::guarded::{Guarded, guard_answer, guard_request};
@@ -38,9 +38,9 @@ pub(crate) struct Judged {
 
 /// What is told of a call to those who judge it elsewhere.
 #[derive(Clone, Copy)]
-pub(crate) struct Occasion<'a> {
+pub(crate) struct Occasion {
     /// The call's identifier.
-    pub(crate) call: &'a str,
+    pub(crate) call: Uuid,
     /// The time.
     pub(crate) now: Timestamp,
 }
@@ -50,7 +50,7 @@ pub(crate) async fn judge_request(
     rules: &Rules,
     body: Bytes,
     headers: &HeaderMap,
-    occasion: Occasion<'_>,
+    occasion: Occasion,
     ask: impl FnOnce(&ChatRequest<'_>, Vec<policy::Finding>) -> Input,
 ) -> Judged {
     let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
@@ -79,12 +79,7 @@ pub(crate) async fn judge_request(
 }
 
 /// Judges a whole answer to a question that was let pass.
-pub(crate) async fn judge_answer(
-    rules: &Rules,
-    body: Bytes,
-    question: Option<&Input>,
-    occasion: Occasion<'_>,
-) -> Judged {
+pub(crate) async fn judge_answer(rules: &Rules, body: Bytes, question: Option<&Input>, occasion: Occasion) -> Judged {
     let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
     if !rules.output.guardrails.is_empty() && !judged.guard(&rules.output.guardrails, guard_answer) {
         return judged;
@@ -104,7 +99,7 @@ pub(crate) async fn judge_end(
     question: &Input,
     output: Output,
     verdicts: &mut Vec<Verdict>,
-    occasion: Occasion<'_>,
+    occasion: Occasion,
 ) -> (Option<Ruling>, Option<Refusal>) {
     let mut input = Input { output: Some(output), findings: findings(verdicts), ..question.clone() };
     let refusal = consult(&rules.output.judges, Direction::Output, occasion, &mut input, verdicts).await;
@@ -120,7 +115,7 @@ pub(crate) async fn judge_end(
 async fn consult(
     judges: &Judges,
     direction: Direction,
-    occasion: Occasion<'_>,
+    occasion: Occasion,
     input: &mut Input,
     verdicts: &mut Vec<Verdict>,
 ) -> Option<Refusal> {
@@ -130,9 +125,10 @@ async fn consult(
     let said = input.messages.iter().map(|message| Text { role: &message.role, text: &message.text });
     let answered = input.output.iter().map(|output| Text { role: "assistant", text: &output.text });
     let texts: Vec<Text<'_>> = said.chain(answered).collect();
+    let call = occasion.call.to_string();
     let asked = Asked {
         direction,
-        call: occasion.call,
+        call: &call,
         unix_seconds: u64::try_from(occasion.now.as_micros() / 1_000_000).unwrap_or_default(),
         model: input.model.as_deref().unwrap_or_default(),
         actor: Some(&input.actor.id).filter(|id| !id.is_empty()).map(String::as_str),

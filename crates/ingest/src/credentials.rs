@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 /// What stands where a credential stood.
 const REMOVED: &str = "\"removed\"";
-/// Members whose values are credentials, in lower case and with hyphens: the headers that no record may hold, and what
-/// others call a credential.
-const NAMES: [&str; 22] = [
+/// Members, headers and variables whose values are credentials for every door, in lower case and with hyphens: the headers that no
+/// record may hold, and what others call them.
+pub(crate) const NAMES: [&str; 15] = [
     "authorization",
     "proxy-authorization",
     "cookie",
@@ -20,28 +20,29 @@ const NAMES: [&str; 22] = [
     "apikey",
     "x-goog-api-key",
     "x-amz-security-token",
-    "x-vault-token",
     "ocp-apim-subscription-key",
     "x-auth-token",
     "x-forwarded-client-cert",
     "access-token",
     "refresh-token",
-    "id-token",
-    "bearer-token",
     "client-secret",
-    "secret-access-key",
-    "private-key",
-    "password",
-    "passwd",
 ];
+/// What is one in the content of events too.
+const ALSO: [&str; 7] =
+    ["x-vault-token", "id-token", "bearer-token", "secret-access-key", "private-key", "password", "passwd"];
 /// How many times JSON within a text within JSON is looked into.
 const NESTING_MAX: usize = 3;
 
+/// Whether a name is one of [`NAMES`] or of those that a door knows besides, whatever its case and whether with `-` or `_`.
+pub(crate) fn is_one_of(name: &str, also: &[&str]) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    let is_same = |known: &&str| known.len() == name.len() && known.bytes().eq(name.bytes().map(plain));
+    NAMES.iter().chain(also).any(is_same)
+}
+
 /// Whether a member, header or variable of this name holds a credential.
 pub(crate) fn is_credential(name: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    let same = |known: &&str| known.len() == name.len() && known.bytes().eq(name.bytes().map(plain));
-    NAMES.iter().any(same)
+    is_one_of(name, &ALSO)
 }
 
 /// The same JSON, which must be valid, without credentials.

@@ -7,6 +7,8 @@ use record::{ATTRIBUTE_TEXT_BYTES_MAX, Draft, Field, Timestamp, VALUE_DEPTH_MAX,
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::credentials::is_one_of;
+
 /// The attribute and the content field that hold what a line or message says.
 pub(crate) const BODY: &str = "testimony.log.body";
 /// The content field with the exact bytes that came in (OpenTelemetry, attribute registry, "Log record").
@@ -26,27 +28,8 @@ const PROBLEMS_MAX: usize = 8;
 /// The most of one problem that is told, in bytes.
 const PROBLEM_BYTES_MAX: usize = 120;
 
-/// Members whose values are credentials, wherever they stand.
-const CREDENTIALS: [&str; 18] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "api-key",
-    "apikey",
-    "x-goog-api-key",
-    "x-amz-security-token",
-    "ocp-apim-subscription-key",
-    "x-auth-token",
-    "x-forwarded-client-cert",
-    "access-token",
-    "refresh-token",
-    "client-secret",
-    "password",
-    "passwd",
-    "secret",
-];
+/// What is a credential in lines and messages too.
+const ALSO: [&str; 3] = ["password", "passwd", "secret"];
 
 /// Where the body of a message or an unmapped line is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -73,20 +56,13 @@ pub(crate) fn set_body(draft: &mut Draft, text: &str, place: BodyPlace) {
 
 /// The beginning of a text, at most so many bytes and whole characters.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// Whether what stands under this name is a credential. Only the last part of a dotted name or path counts.
 pub(crate) fn is_credential(name: &str) -> bool {
     let last = name.rsplit(['.', '/']).next().unwrap_or(name);
-    CREDENTIALS.iter().any(|known| {
-        known.len() == last.len()
-            && known.bytes().zip(last.bytes()).all(|(a, b)| a == if b == b'_' { b'-' } else { b.to_ascii_lowercase() })
-    })
+    is_one_of(last, &ALSO)
 }
 
 /// Takes credentials out of a document: members named like one are gone, URLs lose user-info and secret parameters.

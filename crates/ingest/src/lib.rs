@@ -40,7 +40,7 @@ mod mutated;
 mod nesting;
 pub mod opa;
 pub mod otlp;
-mod records;
+pub mod records;
 mod syslog;
 mod traceparent;
 
@@ -52,5 +52,5 @@ pub use cursor::{
 pub use drafting::BodyPlace;
 pub use lines::{ENTRY_BYTES_MAX, ENTRY_LINES_MAX, Entry, LineReader, Lines, LinesError, LinesSettings, Wrapping};
 pub use mapping::{Event, Input, MAPPING_BYTES_MAX, Mapped, Mapping, MappingError, RULES_MAX, join_id};
-pub use records::{Door, Form, Keys, RECORDS_MAX, Rejected};
+pub use records::{Form, RECORDS_MAX, Rejected};
 pub use syslog::{Frame, Frames, MESSAGE_BYTES_MAX, Packet, Syslog, SyslogSettings};

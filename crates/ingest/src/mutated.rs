@@ -35,15 +35,20 @@ pub(crate) fn mutated(sample: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Calls a door with an arrival that is always the same.
-pub(crate) fn arriving<T>(producer: &str, read: impl FnOnce(&Arrival<'_>) -> T) -> T {
-    let source = Source {
+/// Where everything comes from, in tests, but for the door.
+pub(crate) fn source(producer: &str) -> Source {
+    Source {
         service: "default".into(),
         environment: "default".into(),
         host: "here".into(),
         origin: "example.com/log".into(),
         producer: producer.into(),
-    };
+    }
+}
+
+/// Calls a door with an arrival that is always the same.
+pub(crate) fn arriving<T>(producer: &str, read: impl FnOnce(&Arrival<'_>) -> T) -> T {
+    let source = source(producer);
     read(&Arrival { source: &source, sender: None, received: received(), random: &|| [7; 10] })
 }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use record::{Actor, Draft, Field, Kind, Outcome, Source, Timestamp, Trace, Uuid, Value, is_hex_id, once_id, uuid_v7};
+use record::{Actor, Draft, Field, Kind, Outcome, Source, Timestamp, Trace, Uuid, Value, is_hex_id};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::Arrival;
 
 /// The most records in one request.
 pub const RECORDS_MAX: usize = 10_000;
@@ -23,13 +25,16 @@ pub enum Form {
     Lines,
 }
 
-/// What decides whether a record was sent before.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Keys<'a> {
-    /// Who sends, where that is known: each sender's keys are its own.
-    pub sender: Option<&'a str>,
-    /// The request's idempotency key, for records without a key of their own.
-    pub request: Option<&'a str>,
+impl Form {
+    /// The form that a media type says, parameters aside.
+    #[must_use]
+    pub fn of_media(media: &str) -> Option<Self> {
+        match media.split(';').next().unwrap_or_default().trim() {
+            "application/json" => Some(Self::Json),
+            "application/jsonl" | "application/x-ndjson" | "application/x-jsonlines" => Some(Self::Lines),
+            _ => None,
+        }
+    }
 }
 
 /// Why something that was sent is not a record. It was not stored.
@@ -49,12 +54,6 @@ pub enum Rejected {
     /// There are more of them than one request may have.
     #[error("one request takes at most {RECORDS_MAX} records; send the rest in another")]
     TooMany,
-}
-
-/// The door for records in our own format.
-#[derive(Debug, Clone)]
-pub struct Door {
-    source: Source,
 }
 
 /// One record as it is sent.
@@ -94,83 +93,58 @@ struct SentActor {
     id: Option<String>,
 }
 
-impl Door {
-    /// A door whose records come from `source` where they do not say otherwise.
-    #[must_use]
-    pub const fn new(source: Source) -> Self {
-        Self { source }
-    }
+/// Reads the body of a request: for each record in it a draft, or why it is none. `key` is the request's idempotency key, for records
+/// without a key of their own.
+pub fn read(body: &[u8], form: Form, key: Option<&str>, arrival: &Arrival<'_>) -> Vec<Result<Draft, Rejected>> {
+    let texts = match split(body, form) {
+        Ok(texts) if texts.len() > RECORDS_MAX => return vec![Err(Rejected::TooMany)],
+        Ok(texts) => texts,
+        Err(rejected) => return vec![Err(rejected)],
+    };
+    let many = texts.len() > 1;
+    let read = |(nth, text): (usize, &str)| {
+        // The same request sent again has the same records in the same order.
+        let key = key.map(|key| if many { format!("{key}/{nth}") } else { key.to_owned() });
+        draft(text, key, arrival)
+    };
+    texts.into_iter().enumerate().map(read).collect()
+}
 
-    /// Reads the body of a request: for each record in it a draft, or why it is none. `received` and `random` make
-    /// identifiers for those without a key.
-    pub fn read(
-        &self,
-        body: &[u8],
-        form: Form,
-        keys: Keys<'_>,
-        received: Timestamp,
-        random: impl Fn() -> [u8; 10],
-    ) -> Vec<Result<Draft, Rejected>> {
-        let texts = match split(body, form) {
-            Ok(texts) if texts.len() > RECORDS_MAX => return vec![Err(Rejected::TooMany)],
-            Ok(texts) => texts,
-            Err(rejected) => return vec![Err(rejected)],
-        };
-        let producer = &self.source.producer;
-        let namespace = keys.sender.map_or(producer.clone(), |sender| format!("{producer}/{sender}"));
-        let many = texts.len() > 1;
-        let read = |(nth, text): (usize, &str)| {
-            // The same request sent again has the same records in the same order.
-            let key = keys.request.map(|key| if many { format!("{key}/{nth}") } else { key.to_owned() });
-            let id = |own: Option<String>| match own.or(key) {
-                Some(key) => Ok(once_id(&namespace, name("key", &key)?)),
-                None => Ok(uuid_v7(received, &random())),
-            };
-            self.draft(text, id, received)
-        };
-        texts.into_iter().enumerate().map(read).collect()
+fn draft(text: &str, key: Option<String>, arrival: &Arrival<'_>) -> Result<Draft, Rejected> {
+    let sent: Sent<'_> = serde_json::from_str(text).map_err(|error| Rejected::Malformed(error.to_string()))?;
+    let kind = member("kind", &sent.kind, str::parse::<Kind>)?;
+    let time = sent.time.as_deref().map(|time| member("time", time, Timestamp::parse)).transpose()?;
+    let source = source_of(&sent.source, arrival.source)?;
+    let key = sent.key.or(key);
+    let key = key.as_deref().map(|key| name("key", key)).transpose()?;
+    let mut draft = Draft::new(arrival.id(key), time.unwrap_or(arrival.received), kind, Arc::new(source));
+    draft.outcome = sent.outcome.as_deref().map(|word| member("outcome", word, str::parse::<Outcome>)).transpose()?;
+    draft.call_id = sent.call_id.as_deref().map(|id| member("call_id", id, str::parse::<Uuid>)).transpose()?;
+    draft.trace = Trace {
+        trace_id: hex("trace_id", sent.trace_id, 32)?,
+        span_id: hex("span_id", sent.span_id, 16)?,
+        parent_span_id: hex("parent_span_id", sent.parent_span_id, 16)?,
+    };
+    draft.actor = sent.actor.map(actor).transpose()?;
+    for (key, value) in sent.attributes {
+        draft.attributes.set(key, value.into_owned());
     }
+    draft.content = content(sent.content)?;
+    Ok(draft)
+}
 
-    fn draft(
-        &self,
-        text: &str,
-        id: impl FnOnce(Option<String>) -> Result<Uuid, Rejected>,
-        received: Timestamp,
-    ) -> Result<Draft, Rejected> {
-        let sent: Sent<'_> = serde_json::from_str(text).map_err(|error| Rejected::Malformed(error.to_string()))?;
-        let kind = member("kind", &sent.kind, str::parse::<Kind>)?;
-        let time = sent.time.as_deref().map(|time| member("time", time, Timestamp::parse)).transpose()?;
-        let source = self.source_of(&sent.source)?;
-        let mut draft = Draft::new(id(sent.key)?, time.unwrap_or(received), kind, Arc::new(source));
-        draft.outcome =
-            sent.outcome.as_deref().map(|word| member("outcome", word, str::parse::<Outcome>)).transpose()?;
-        draft.call_id = sent.call_id.as_deref().map(|id| member("call_id", id, str::parse::<Uuid>)).transpose()?;
-        draft.trace = Trace {
-            trace_id: hex("trace_id", sent.trace_id, 32)?,
-            span_id: hex("span_id", sent.span_id, 16)?,
-            parent_span_id: hex("parent_span_id", sent.parent_span_id, 16)?,
-        };
-        draft.actor = sent.actor.map(actor).transpose()?;
-        for (key, value) in sent.attributes {
-            draft.attributes.set(key, value.into_owned());
+fn source_of(sent: &SentSource, source: &Source) -> Result<Source, Rejected> {
+    let mut source = source.clone();
+    for (member, said, slot) in [
+        ("source.service", &sent.service, &mut source.service),
+        ("source.environment", &sent.environment, &mut source.environment),
+        ("source.host", &sent.host, &mut source.host),
+    ] {
+        if let Some(said) = said {
+            name(member, said)?.clone_into(slot);
         }
-        draft.content = content(sent.content)?;
-        Ok(draft)
     }
-
-    fn source_of(&self, sent: &SentSource) -> Result<Source, Rejected> {
-        let mut source = self.source.clone();
-        for (member, said, slot) in [
-            ("source.service", &sent.service, &mut source.service),
-            ("source.environment", &sent.environment, &mut source.environment),
-            ("source.host", &sent.host, &mut source.host),
-        ] {
-            if let Some(said) = said {
-                name(member, said)?.clone_into(slot);
-            }
-        }
-        Ok(source)
-    }
+    Ok(source)
 }
 
 /// What a sender says of an actor is taken down as a claim.

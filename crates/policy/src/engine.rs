@@ -3,7 +3,6 @@
 mod message;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
 
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{CompiledPolicy, Engine};
@@ -13,6 +12,7 @@ use crate::check::{Rules, check_modules, check_tokens};
 use crate::decision::{Decision, RULES};
 use crate::files::{self, Files, Module};
 use crate::functions;
+use crate::idle::Idle;
 use crate::input::Input;
 use crate::limits::Limits;
 use crate::machine::{Failed, Machine};
@@ -23,8 +23,6 @@ pub(crate) use message::{SENTENCE_BYTES_MAX, sentence, shortened};
 
 /// Rules of ours that ask the documented rules of each point, so that one evaluation answers all of them.
 const ASKING: &str = "__testimony__";
-/// Evaluators kept for the next decisions. More threads than that make one each time.
-const IDLE_MAX: usize = 64;
 /// The clock is read once in so many expressions or instructions.
 const EXPRESSIONS_PER_CHECK: u32 = 64;
 
@@ -33,7 +31,7 @@ pub struct Policy {
     /// Nothing where the rules cannot be compiled for it.
     pub(crate) machine: Option<Machine>,
     interpreter: Engine,
-    idle: Mutex<Vec<Engine>>,
+    idle: Idle<Engine>,
     /// Whether there is a rule `allow` for each point.
     answers: [bool; 3],
     revision: String,
@@ -139,7 +137,7 @@ impl Policy {
         let data = regorus::Value::from(serde_json::Value::Object(files.data.clone()));
         let compile = || Machine::compile(compiled, &asked(&rules), &rules, data, timer(limits), limits);
         let machine = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_default();
-        let (idle, revision) = (Mutex::default(), manifest.revision);
+        let (idle, revision) = (Idle::default(), manifest.revision);
         Ok(Self { machine, interpreter, idle, answers, revision, files, rules, limits: *limits })
     }
 
@@ -185,8 +183,7 @@ impl Policy {
     }
 
     pub(crate) fn interpret(&self, point: Point, input: &Input, value: regorus::Value) -> Decision {
-        let idle = self.idle().pop();
-        let mut engine = idle.unwrap_or_else(|| self.interpreter.clone());
+        let mut engine = self.idle.take().unwrap_or_else(|| self.interpreter.clone());
         functions::open_account(self.limits.built_bytes_max, input.time.unix_ns);
         engine.set_input(value);
         let decision = match engine.eval_rule(entry_point(point)) {
@@ -196,15 +193,8 @@ impl Policy {
         // What was asked may be a secret; it is not kept until the next question.
         engine.set_input(regorus::Value::Undefined);
         drop(engine.take_prints());
-        let mut idle = self.idle();
-        if idle.len() < IDLE_MAX {
-            idle.push(engine);
-        }
+        self.idle.keep(engine);
         decision
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Engine>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An evaluator with the tests, for [`crate::testing`].

@@ -25,6 +25,7 @@
 //! | `functions` | the functions that rules may call, and their price |
 //! | `jwt` | JSON Web Tokens and the keys that verify them |
 //! | `machine` | the rules compiled for the evaluator's virtual machine |
+//! | `idle` | evaluators that wait for the next decision |
 //! | `engine` | [`Policy`]: loading and deciding |
 //! | `testing` | [`TestReport`]: `test_` rules and coverage |
 //! | `difference` | [`Difference`]: what a new policy changes, before it is loaded |
@@ -41,6 +42,7 @@ mod difference;
 mod engine;
 mod files;
 mod functions;
+mod idle;
 mod input;
 mod jwt;
 mod limits;

@@ -8,7 +8,7 @@
 //! ours: functions are declared to its compiler as the host's, for which it would stop and wait, and each such stop, like each
 //! operator, is replaced by a call into this file, whose failures end the evaluation.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::instructions::BuiltinCallParams;
@@ -22,10 +22,9 @@ use regorus::{CompiledPolicy, LimitError, Value};
 
 use crate::check::Rules;
 use crate::functions;
+use crate::idle::Idle;
 use crate::limits::Limits;
 
-/// Machines kept for the next decisions. More threads than that make one each time.
-const IDLE_MAX: usize = 64;
 /// How deep rules may be nested: a rule that calls another takes more of the thread's stack here than in the interpreter.
 const DEPTH_MAX: usize = 80;
 
@@ -36,7 +35,7 @@ pub(crate) struct Machine {
     data: Value,
     timer: ExecutionTimerConfig,
     instructions_max: usize,
-    idle: Mutex<Vec<RegoVM>>,
+    idle: Idle<RegoVM>,
 }
 
 /// Why the machine has no answer.
@@ -71,17 +70,16 @@ impl Machine {
             data,
             timer,
             instructions_max: limits.instructions_max,
-            idle: Mutex::default(),
+            idle: Idle::default(),
         };
         let first = machine.load().ok()?;
-        machine.keep(first);
+        machine.idle.keep(first);
         Some(machine)
     }
 
     /// The value of an entry point; undefined is a value too.
     pub(crate) fn evaluate(&self, entry_point: &str, input: Value) -> Result<Value, Failed> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut vm = match idle {
+        let mut vm = match self.idle.take() {
             Some(vm) => vm,
             None => self.load().map_err(|_| Failed::Other)?,
         };
@@ -89,7 +87,7 @@ impl Machine {
         let value = vm.execute_entry_point_by_name(entry_point);
         // What was asked may be a secret; it is not kept until the next question.
         vm.set_input(Value::Undefined);
-        self.keep(vm);
+        self.idle.keep(vm);
         value.map_err(|error| match error {
             VmError::InstructionLimitExceeded { limit, .. } => {
                 Failed::Limit(format!("the decision takes more than the limit of {limit} instructions"))
@@ -110,13 +108,6 @@ impl Machine {
         vm.load_program(self.program.clone());
         vm.set_data(self.data.clone())?;
         Ok(vm)
-    }
-
-    fn keep(&self, vm: RegoVM) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push(vm);
-        }
     }
 }
 

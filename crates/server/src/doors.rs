@@ -23,39 +23,36 @@ const NAMED_MAX: usize = 100;
 
 /// The routes that take in what others send, in bodies larger than elsewhere.
 pub(crate) fn routes() -> Router<Api> {
+    // The audit webhook of a Kubernetes API server, or lines of its audit log.
+    let audit = |api, caller, headers, body| documents(api, caller, headers, body, ("kubernetes", kubernetes::read));
+    // The decision log service of OPA; a partition in the path changes nothing.
+    let decisions = |api, caller, headers, body| documents(api, caller, headers, body, ("opa", opa::read));
     Router::new()
         .route("/api/v1/records", post(records))
         .route("/v1/traces", post(telemetry::traces))
         .route("/v1/logs", post(telemetry::logs))
         .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", post(telemetry::by_grpc))
         .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(telemetry::by_grpc))
-        .route("/ingest/kubernetes", post(kubernetes_events))
-        .route("/ingest/opa/logs", post(decision_logs))
-        .route("/ingest/opa/logs/{partition}", post(decision_logs))
+        .route("/ingest/kubernetes", post(audit))
+        .route("/ingest/opa/logs", post(decisions))
+        .route("/ingest/opa/logs/{partition}", post(decisions))
         .route("/ingest/cloudevents", post(cloud_events))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
-/// The audit webhook of a Kubernetes API server, or lines of its audit log.
-async fn kubernetes_events(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let form = form(&headers);
-    take(&api, &caller, &headers, body, "kubernetes", |_, body, arrival| kubernetes::read(body, form, arrival)).await
-}
+/// Reads events that come as a document, or one a line where the sender says so.
+type Read = fn(&[u8], Form, &Arrival<'_>) -> Vec<Result<Draft, Rejected>>;
 
-/// The decision log service of OPA; a partition in the path changes nothing.
-async fn decision_logs(
+async fn documents(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Bytes,
+    (door, read): (&'static str, Read),
 ) -> Result<Response, Problem> {
-    let form = form(&headers);
-    take(&api, &caller, &headers, body, "opa", |_, body, arrival| opa::read(body, form, arrival)).await
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let form = media.and_then(Form::of_media).unwrap_or(Form::Json);
+    take(&api, &caller, &headers, body, door, |_, body, arrival| read(body, form, arrival)).await
 }
 
 /// CloudEvents 1.0: structured, batched or binary.
@@ -111,13 +108,4 @@ async fn take(
 /// What takes records in; a log that is not being written has nothing of the kind.
 fn opened(api: &Api) -> Result<&Intake, Problem> {
     api.intake().ok_or_else(|| not_running("it takes no records"))
-}
-
-/// One event a line, where the sender says so; else a document.
-fn form(headers: &HeaderMap) -> Form {
-    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match media.split(';').next().unwrap_or_default().trim() {
-        "application/jsonl" | "application/x-ndjson" | "application/x-jsonlines" => Form::Lines,
-        _ => Form::Json,
-    }
 }

@@ -11,7 +11,7 @@ use gateway::{Rules, RulesInForce};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, StatusCode};
 use ingest::cloudevents::Kinds;
-use ingest::{Arrival, Door, Form, Keys, Rejected, otlp};
+use ingest::{Arrival, Form, Rejected, otlp, records};
 use ledger::{AppendError, Ledger, Receipt};
 use record::{Draft, Source, Timestamp, Value as Attribute};
 use serde_json::{Value, json};
@@ -33,9 +33,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct Intake {
     /// The log that they go to.
     pub ledger: Ledger,
-    /// Reads what is sent.
-    pub door: Door,
-    /// Where records of readings come from.
+    /// Where records of readings come from, and, but for the name of its door, what comes in.
     pub reads: Arc<Source>,
     /// What CloudEvents of which types become.
     pub event_kinds: Kinds,
@@ -55,8 +53,7 @@ impl Intake {
     pub(crate) async fn take(&self, caller: &Caller, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
         let (form, body) = (form(headers)?, decoded(headers, body)?);
         let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.to_str().map_err(|_| unreadable_key())).transpose()?;
-        let keys = Keys { sender: sender(caller), request: key };
-        let read = self.door.read(&body, form, keys, self.now(), || self.world.entropy.bytes());
+        let read = self.arrived(caller, "records", |arrival| records::read(&body, form, key, arrival));
         if let [Err(many @ Rejected::TooMany)] = read.as_slice() {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", many.to_string()));
         }
@@ -173,14 +170,10 @@ fn masked(rules: &Rules, text: &str) -> Result<Option<String>, String> {
 
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {
     let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match media.split(';').next().unwrap_or_default().trim() {
-        "application/json" => Ok(Form::Json),
-        "application/jsonl" | "application/x-ndjson" | "application/x-jsonlines" => Ok(Form::Lines),
-        _ => {
-            let detail = "send the header content-type: application/json, or application/jsonl for a record a line";
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
-        }
-    }
+    Form::of_media(media).ok_or_else(|| {
+        let detail = "send the header content-type: application/json, or application/jsonl for a record a line";
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
+    })
 }
 
 fn unreadable_key() -> Problem {

@@ -44,9 +44,10 @@ fn document() -> impl Strategy<Value = serde_json::Value> {
     ];
     leaf.prop_recursive(4, 32, 4, |inner| {
         let name = prop_oneof!["[a-z\"\\\\é]{0,4}".prop_map(|name| name), Just("n".to_owned())];
-        let credential = (0..NAMES.len(), any::<bool>()).prop_map(|(at, is_list)| {
+        let names = [&NAMES[..], &ALSO].concat();
+        let credential = (0..names.len(), any::<bool>()).prop_map(move |(at, is_list)| {
             let canary = if is_list { serde_json::json!(["CANARY"]) } else { serde_json::json!("CANARY") };
-            serde_json::Value::Object([(NAMES[at].to_uppercase().replace('-', "_"), canary)].into_iter().collect())
+            serde_json::Value::Object([(names[at].to_uppercase().replace('-', "_"), canary)].into_iter().collect())
         });
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),

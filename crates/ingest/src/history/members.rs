@@ -5,6 +5,9 @@ use std::time::Duration;
 use record::{Attributes, Field, Timestamp, Value as Attribute};
 use serde_json::{Map, Value};
 
+use crate::credentials::is_one_of;
+use crate::drafting;
+
 /// The longest name (of a user, a model, an identifier), in bytes; what is longer is cut and ends with `…`.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 /// The most names in a list (tags).
@@ -12,33 +15,20 @@ const NAMES_MAX: usize = 64;
 /// Seconds since 1970 beyond which a number counts milliseconds (the year 5138).
 const SECONDS_MAX: f64 = 1e11;
 
-/// Members whose values are credentials, or stand for one, whatever the case and whether written with `-` or `_`.
-const CREDENTIALS: [&str; 22] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "api-key",
-    "apikey",
-    "x-api-key",
-    "x-goog-api-key",
-    "x-amz-security-token",
-    "ocp-apim-subscription-key",
-    "x-auth-token",
-    "x-forwarded-client-cert",
-    "access-token",
-    "refresh-token",
+/// What is a credential in exports too, or stands for one: that of clouds, and LiteLLM's keys (`user_api_key`, `user_api_key_hash`), whose aliases
+/// and owners are none.
+const ALSO: [&str; 10] = [
     "auth-token",
-    "client-secret",
     "secret-key",
     "password",
     "aws-access-key-id",
     "aws-secret-access-key",
     "aws-session-token",
     "vertex-credentials",
+    "user-api-key",
+    "user-api-key-hash",
+    "user-api-key-auth",
 ];
-/// How the names of LiteLLM's keys begin and end (`user_api_key`, `user_api_key_hash`); their aliases and owners are none.
-const KEY_NAMES: [&str; 3] = ["user-api-key", "user-api-key-hash", "user-api-key-auth"];
 
 /// A member under the first of these names that says something: not null, not an empty text.
 pub(super) fn member<'v>(of: &'v Value, names: &[&str]) -> Option<&'v Value> {
@@ -65,11 +55,7 @@ pub(super) fn cut(text: &str) -> String {
     if text.len() <= NAME_BYTES_MAX {
         return text.to_owned();
     }
-    let mut end = NAME_BYTES_MAX - "…".len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", text.get(..end).unwrap_or_default())
+    format!("{}…", drafting::cut(text, NAME_BYTES_MAX - "…".len()))
 }
 
 /// A whole number that is not negative, or such a number as text.
@@ -175,17 +161,12 @@ pub(super) fn field(name: &str, value: &Value) -> Field {
 pub(super) fn without_credentials(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let kept = members.into_iter().filter(|(name, _)| !is_credential(name));
+            let kept = members.into_iter().filter(|(name, _)| !is_one_of(name, &ALSO));
             Value::Object(kept.map(|(name, value)| (name, without_credentials(value))).collect())
         }
         Value::Array(items) => Value::Array(items.into_iter().map(without_credentials).collect()),
         other => other,
     }
-}
-
-fn is_credential(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    CREDENTIALS.contains(&name.as_str()) || KEY_NAMES.contains(&name.as_str())
 }
 
 /// Sets an attribute where there is a value for it.

@@ -1,6 +1,7 @@
 use super::*;
+use crate::mutated::source;
 use proptest::prelude::*;
-use record::{Actor, Kind, Source, Timestamp, Value as Attribute};
+use record::{Actor, Kind, Timestamp, Value as Attribute};
 use std::fmt::Write as _;
 
 macro_rules! sample {
@@ -41,18 +42,8 @@ const SAMPLES: [(Origin, Form, &[u8]); 13] = [
     (Origin::Litellm, Form::Json, PAYLOAD),
 ];
 
-fn source() -> Source {
-    Source {
-        service: "default".into(),
-        environment: "default".into(),
-        host: "here".into(),
-        origin: "example.com/log".into(),
-        producer: "import".into(),
-    }
-}
-
 fn with_arrival<T>(work: impl FnOnce(&Arrival<'_>) -> T) -> T {
-    let source = source();
+    let source = source("import");
     let received = Timestamp::from_micros(1_763_890_442_000_000);
     work(&Arrival { source: &source, sender: None, received, random: &|| [7; 10] })
 }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::drafting::BODY;
+use crate::mutated::source;
 use proptest::prelude::*;
-use record::{Source, Timestamp, Value, once_id};
+use record::{Timestamp, Value, once_id};
 
 fn door(wrapping: Wrapping, begins: Option<&str>, mapping: Option<&str>) -> Arc<Lines> {
     let settings = LinesSettings { wrapping, begins: begins.map(str::to_owned), ..LinesSettings::default() };
@@ -10,13 +11,7 @@ fn door(wrapping: Wrapping, begins: Option<&str>, mapping: Option<&str>) -> Arc<
 }
 
 fn with_arrival<T>(read: impl FnOnce(&Arrival<'_>) -> T) -> T {
-    let source = Source {
-        service: "default".into(),
-        environment: "default".into(),
-        host: "here".into(),
-        origin: "example.com/log".into(),
-        producer: "ingest".into(),
-    };
+    let source = source("ingest");
     let received = Timestamp::parse("2026-11-25T04:00:00Z").unwrap();
     read(&Arrival { source: &source, sender: None, received, random: &|| [7; 10] })
 }

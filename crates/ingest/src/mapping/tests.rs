@@ -1,20 +1,10 @@
 use super::*;
+use crate::mutated::source;
 use proptest::prelude::*;
-use record::Source;
 use serde_json::json;
 
-fn source() -> Source {
-    Source {
-        service: "default".into(),
-        environment: "default".into(),
-        host: "here".into(),
-        origin: "example.com/log".into(),
-        producer: "ingest".into(),
-    }
-}
-
 fn apply(mapping: &Mapping, input: Input<'_>, from: &str) -> Mapped {
-    let source = source();
+    let source = source("ingest");
     let received = Timestamp::parse("2026-11-25T04:00:00Z").unwrap();
     let arrival = Arrival { source: &source, sender: None, received, random: &|| [7; 10] };
     mapping.read(&Event { input, source: from, time: None, key: Some("lines/f/0") }, &arrival)

@@ -62,11 +62,7 @@ impl Status {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let mut message: String = message.into();
-        let mut end = MESSAGE_BYTES_MAX.min(message.len());
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
         Self { code, message, retry_seconds: None }
     }
 

@@ -2,9 +2,10 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 use prost::Message as _;
-use record::{Envelope, Kind, Outcome, Source, Timestamp, Value};
+use record::{Envelope, Kind, Outcome, Timestamp, Value};
 
 use super::*;
+use crate::mutated::source;
 
 mod foreign;
 use foreign::{Any, AnyValue, ArrayValue, KeyValue, KeyValueList, Span};
@@ -17,13 +18,7 @@ const LOGS: &str = include_str!("../../testdata/otlp/logs.json");
 const EVERYTHING: Options = Options { other_spans: true, other_logs: true };
 
 fn try_read(body: &[u8], signal: Signal, encoding: Encoding, options: Options) -> Result<Batch, Status> {
-    let source = Source {
-        service: "default".into(),
-        environment: "default".into(),
-        host: "here".into(),
-        origin: "example.com/log".into(),
-        producer: "otlp".into(),
-    };
+    let source = source("otlp");
     let received = Timestamp::from_micros(1_763_900_000_000_000);
     read(body, signal, encoding, &Arrival { source: &source, sender: None, received, random: &|| [7; 10] }, options)
 }

@@ -1,19 +1,21 @@
 use super::*;
+use crate::mutated::source;
 use proptest::prelude::*;
+use record::once_id;
 
-fn door() -> Door {
-    Door::new(Source {
-        service: "default".into(),
-        environment: "default".into(),
-        host: "here".into(),
-        origin: "example.com/log".into(),
-        producer: "records".into(),
-    })
+fn read_of(
+    sender: Option<&str>,
+    body: &[u8],
+    form: Form,
+    key: Option<&str>,
+    received: Timestamp,
+) -> Vec<Result<Draft, Rejected>> {
+    let source = source("records");
+    super::read(body, form, key, &Arrival { source: &source, sender, received, random: &|| [7; 10] })
 }
 
 fn read(body: &str, form: Form, key: Option<&str>) -> Vec<Result<Draft, Rejected>> {
-    let keys = Keys { sender: None, request: key };
-    door().read(body.as_bytes(), form, keys, Timestamp::from_micros(1_763_890_442_000_000), || [7; 10])
+    read_of(None, body.as_bytes(), form, key, Timestamp::from_micros(1_763_890_442_000_000))
 }
 
 #[test]
@@ -42,9 +44,8 @@ fn a_key_makes_the_same_record_and_a_request_s_key_counts_its_records() {
     assert_eq!(own, once_id("records", "a"));
     assert_eq!(id(r#"{"kind":"system","key":"a"}"#, Some("request")), own);
     assert_eq!(id(r#"{"kind":"system"}"#, Some("a")), own);
-    let alice = Keys { sender: Some("alice"), request: None };
     let of_alice =
-        door().read(br#"{"kind":"system","key":"a"}"#, Form::Json, alice, Timestamp::from_micros(0), || [7; 10]);
+        read_of(Some("alice"), br#"{"kind":"system","key":"a"}"#, Form::Json, None, Timestamp::from_micros(0));
     assert_eq!(of_alice[0].as_ref().unwrap().id, once_id("records/alice", "a"));
     let lines = read("{\"kind\":\"system\"}\n\n{\"kind\":\"system\"}\n", Form::Lines, Some("r"));
     let ids: Vec<Uuid> = lines.into_iter().map(|draft| draft.unwrap().id).collect();
@@ -85,7 +86,7 @@ proptest! {
     fn no_bytes_make_reading_panic(bytes in any::<Vec<u8>>(), text in ".*") {
         for body in [bytes.as_slice(), text.as_bytes(), format!("[{text}]").as_bytes()] {
             for form in [Form::Json, Form::Lines] {
-                let _ = door().read(body, form, Keys::default(), Timestamp::from_micros(0), || [0; 10]);
+                let _ = read_of(None, body, form, None, Timestamp::from_micros(0));
             }
         }
     }

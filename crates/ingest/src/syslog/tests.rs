@@ -1,23 +1,13 @@
 use super::*;
+use crate::mutated::source;
 use proptest::prelude::*;
-use record::Source;
 
 pub(crate) fn received() -> Timestamp {
     Timestamp::parse("2026-11-25T04:01:12Z").unwrap()
 }
 
-fn source() -> Source {
-    Source {
-        service: "default".into(),
-        environment: "default".into(),
-        host: "here".into(),
-        origin: "example.com/log".into(),
-        producer: "ingest".into(),
-    }
-}
-
 fn read(door: &Syslog, packet: &Packet<'_>) -> Option<Draft> {
-    let source = source();
+    let source = source("ingest");
     let arrival = Arrival { source: &source, sender: None, received: received(), random: &|| [7; 10] };
     door.draft(packet, &arrival)
 }
@@ -65,7 +55,7 @@ fn a_time_without_a_year_is_the_one_nearest_to_its_receipt() {
         ("2026-03-01T00:00:00Z", "<13>Feb 29 12:00:00 h a: x", "2026-03-01T00:00:00.000000Z"),
         ("2024-03-01T00:00:00Z", "<13>Feb 29 12:00:00 h a: x", "2024-02-29T12:00:00.000000Z"),
     ] {
-        let source = source();
+        let source = source("ingest");
         let received = Timestamp::parse(received).unwrap();
         let arrival = Arrival { source: &source, sender: None, received, random: &|| [7; 10] };
         let draft = Syslog::default().draft(&packet(text.as_bytes()), &arrival).unwrap();

@@ -357,7 +357,6 @@ fn intake(world: &World, config: &Config, ledger: &Ledger, rules: RulesInForce) 
     let event_kinds = Kinds::new(kinds.iter().map(|(pattern, kind)| (pattern.as_str(), *kind)));
     Ok(Intake {
         ledger: ledger.clone(),
-        door: ingest::Door::new(source("records")),
         reads: source("reads").into(),
         event_kinds: event_kinds.context("[[ingest.event]]")?,
         telemetry: otlp::Options { other_spans: settings.other_spans, other_logs: settings.other_logs },

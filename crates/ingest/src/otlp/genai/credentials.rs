@@ -5,27 +5,10 @@ use std::borrow::Cow;
 use record::{Value, without_credentials};
 
 use super::super::model::{has_too_many_values, json_in};
+use crate::credentials::{NAMES, is_one_of};
 
-/// Names of headers and members whose values are credentials, in lower case and with hyphens.
-const NAMES: [&str; 17] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "api-key",
-    "apikey",
-    "x-goog-api-key",
-    "x-amz-security-token",
-    "ocp-apim-subscription-key",
-    "x-auth-token",
-    "x-forwarded-client-cert",
-    "access-token",
-    "refresh-token",
-    "client-secret",
-    "openai-api-key",
-    "private-key",
-];
+/// What is a credential in telemetry too.
+const ALSO: [&str; 2] = ["openai-api-key", "private-key"];
 /// What the name of an attribute ends in that is a dump of headers, in whatever form (OpenLLMetry writes Python's).
 const DUMP: &str = ".headers";
 /// Attributes that hold a part of a URL without its beginning.
@@ -55,11 +38,7 @@ pub(super) fn cleaned<'a>(name: &str, value: Value<'a>) -> Option<Value<'a>> {
 
 fn is_credential(name: &str) -> bool {
     let last = name.rsplit(['.', ':', '/']).next().unwrap_or(name);
-    let length = last.len();
-    NAMES.iter().any(|known| {
-        known.len() == length
-            && known.bytes().zip(last.bytes()).all(|(a, b)| a == if b == b'_' { b'-' } else { b.to_ascii_lowercase() })
-    })
+    is_one_of(last, &ALSO)
 }
 
 /// `is_changed` becomes true where something was left out.
@@ -128,7 +107,7 @@ fn clean_layer(text: Cow<'_, str>, layers: u8) -> Option<Clean<'_>> {
 /// JSON in a text, where it has members that are credentials.
 fn clean_json(text: &str, layers: u8) -> Option<String> {
     let lower = text.to_ascii_lowercase().replace('_', "-");
-    if !NAMES.iter().any(|name| lower.contains(name)) {
+    if !NAMES.iter().chain(&ALSO).any(|name| lower.contains(name)) {
         return None;
     }
     let Some(layers) = layers.checked_sub(1).filter(|_| !has_too_many_values(text.as_bytes())) else {
@@ -148,6 +127,7 @@ fn clean_broken(text: &str, lower: &str) -> Option<String> {
         let rest = lower.get(at + 1..)?;
         let named = NAMES
             .iter()
+            .chain(&ALSO)
             .filter_map(|name| rest.strip_prefix(name))
             .find(|rest| rest.trim_start_matches('\\').starts_with(quote));
         let Some(rest) = named.filter(|_| at >= from) else { continue };

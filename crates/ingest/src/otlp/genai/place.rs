@@ -7,6 +7,7 @@ use record::{Actor, Source, Value};
 use super::super::model::Origin;
 use super::facts::Facts;
 use crate::Arrival;
+use crate::drafting::cut;
 
 /// The longest name of a service, an environment, a host or a user, in bytes; it is cut there.
 const NAME_BYTES_MAX: usize = 256;
@@ -37,7 +38,7 @@ impl Place {
             (facts.take_text("host.name"), &mut source.host),
         ] {
             if let Some(said) = said.filter(|said| !said.is_empty()) {
-                cut(&said).clone_into(slot);
+                cut(&said, NAME_BYTES_MAX).clone_into(slot);
             }
         }
         let actor = super::take_actor(&mut facts);
@@ -59,13 +60,10 @@ impl Place {
 
 /// A user that a sender names, which is a claim.
 pub(super) fn user(name: &str) -> Actor {
-    Actor { kind: "user".into(), id: Some(cut(name).to_owned()), auth: Some("claimed".into()), ..Actor::default() }
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(NAME_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    Actor {
+        kind: "user".into(),
+        id: Some(cut(name, NAME_BYTES_MAX).to_owned()),
+        auth: Some("claimed".into()),
+        ..Actor::default()
     }
-    text.get(..end).unwrap_or_default()
 }
