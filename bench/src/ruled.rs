@@ -1,11 +1,15 @@
-//! What policy and guardrails cost a gateway: requests a second without them, and with both.
+//! What policy and guardrails cost a gateway: requests a second without them, and with both; and how long a replay of those calls takes.
 
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
 
 use crate::Places;
 use crate::gateway::scripted_model;
 use crate::load::measure;
-use crate::process::serve_with;
+use crate::process::{binary, serve_with};
 
 const TIME: Duration = Duration::from_secs(8);
 const CONNECTIONS: usize = 64;
@@ -56,6 +60,25 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     println!(
         "  a policy of 50 rules and three guardrails, two on answers   {with:>8.0} requests/s   {:.0} % of that",
         100.0 * with / without
+    );
+    replay(&places.disk.join(format!("ruled-{}-true", ROUNDS - 1)), &folder)
+}
+
+/// The whole command over the calls of the last round: reading them by SQL, asking the same policy again, comparing.
+fn replay(data: &Path, folder: &Path) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let output = Command::new(binary()?)
+        .args(["policy", "replay", "--json", "--since", "1d", "--data"])
+        .arg(data)
+        .arg(folder)
+        .output()?;
+    let seconds = began.elapsed().as_secs_f64();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("the replay failed: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let decisions = report.get("decisions").and_then(serde_json::Value::as_f64).context("no decisions")?;
+    println!(
+        "  testimony policy replay, the whole command   {decisions:.0} decisions in {seconds:.1} s, {:.0} a minute",
+        60.0 * decisions / seconds
     );
     Ok(())
 }

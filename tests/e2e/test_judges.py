@@ -4,9 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
+import threading
 
 import pytest
-from conftest import chat
+from conftest import chat, wait_for
 from test_rules import SECRET, attributes, content, settings
 
 SIGNING = base64.b64encode(b"k" * 32).decode()
@@ -36,7 +38,9 @@ def judge(web):
 
 
 def verdicts(server, call, kind):
-    return {one["check"]: one for one in map(as_map, json.loads(attributes(server, call, kind)["testimony.guardrails"]))}
+    said = attributes(server, call, kind)
+    passed = {check: {"action": "pass"} for check in json.loads(said.get("testimony.guardrails.passed", "[]"))}
+    return passed | {one["check"]: one for one in map(as_map, json.loads(said.get("testimony.guardrails", "[]")))}
 
 
 def as_map(one):
@@ -70,6 +74,27 @@ def test_a_judge_that_does_not_answer_is_no_pass(serve, scripted, judge, tmp_pat
     assert got == status, text
     said = verdicts(server, headers["testimony-call"], "request")["judge"]
     assert (said["action"], [*said["rules"]]) == (action, ["failed"])
+
+
+def test_a_client_that_leaves_while_its_call_is_judged_has_called_all_the_same(serve, scripted, judge, tmp_path):
+    server = serve(scripted, *settings(tmp_path, judge.section("input")))
+    path, left = "/v1/chat/completions", threading.Event()
+    judged = judge.web.pages[path]
+    judge.web.pages[path] = lambda request: left.wait(30) and judged(request)
+    host, port = server.models.removeprefix("http://").split(":")
+    for nth, (said, outcomes) in enumerate((("how do I poison a well?", {"denied"}), ("hello", {"allowed"}))):
+        left.clear()
+        with socket.create_connection((host, int(port))) as client:
+            body = json.dumps(chat(said)).encode()
+            head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+            wait_for(lambda: len(judge.web.requests(path)) > nth)
+        left.set()
+        query = f"SELECT outcome, call_id FROM records WHERE kind = 'inference.request' AND input LIKE '%{said}%'"
+        [row] = wait_for(lambda: server.sql(query))
+        assert {row["outcome"]} == outcomes
+    # The call that was let pass has its outcome too, whether its client was missed before the model had answered or after.
+    wait_for(lambda: len(server.outcomes(row["call_id"])) == 2)
 
 
 def streamed(text):

@@ -51,15 +51,22 @@ const AFTER_DONE: Duration = Duration::from_secs(2);
 pub(crate) struct Call {
     gateway: Gateway,
     facts: CallFacts,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Bytes,
+    outgoing: Outgoing,
     /// What the answer is judged by; none for what is no answer of a model.
     rulebook: Option<Rulebook>,
     began: Instant,
     first_chunk: Option<Duration>,
     status: Option<StatusCode>,
+    _under_way: UnderWay,
+}
+
+/// What goes to the model server.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    /// Below the model server's base URL.
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// The rules that a call is judged by to its end, and what was asked about its request, where its answer is asked about too.
@@ -69,7 +76,23 @@ pub(crate) struct Rulebook {
 }
 
 /// The way to the client: its other end is gone when the client is.
-type Client = oneshot::Sender<Response<AnswerBody>>;
+pub(crate) type Client = oneshot::Sender<Response<AnswerBody>>;
+
+/// One of the calls under way, for as long as this is there.
+pub(crate) struct UnderWay(Gateway);
+
+impl UnderWay {
+    pub(crate) fn begin(gateway: &Gateway) -> Self {
+        gateway.inner.under_way.send_modify(|calls| *calls += 1);
+        Self(gateway.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.inner.under_way.send_modify(|calls| *calls -= 1);
+    }
+}
 
 /// What both halves of a call's beginning led to: the record of its request, and the model server's answer or none.
 type Begun = (Durable<Receipt>, Result<Response<Incoming>, CutShort>);
@@ -78,15 +101,20 @@ impl Call {
     pub(crate) fn new(
         gateway: Gateway,
         facts: CallFacts,
-        method: Method,
-        path: String,
-        headers: HeaderMap,
-        body: Bytes,
+        outgoing: Outgoing,
         rulebook: Option<Rulebook>,
+        under_way: UnderWay,
     ) -> Self {
-        gateway.inner.under_way.send_modify(|calls| *calls += 1);
-        let began = Instant::now();
-        Self { gateway, facts, method, path, headers, body, rulebook, began, first_chunk: None, status: None }
+        Self {
+            gateway,
+            facts,
+            outgoing,
+            rulebook,
+            began: Instant::now(),
+            first_chunk: None,
+            status: None,
+            _under_way: under_way,
+        }
     }
 
     /// Runs it to its end, with the record of its request already drafted.
@@ -129,7 +157,8 @@ impl Call {
     async fn forward(&self, client: &mut Client) -> Result<Response<Incoming>, CutShort> {
         let upstream = &self.gateway.upstream;
         let idle = self.gateway.inner.settings.limits.upstream_idle;
-        let send = upstream.send(self.method.clone(), &self.path, &self.headers, self.body.clone());
+        let Outgoing { method, path, headers, body } = &self.outgoing;
+        let send = upstream.send(method.clone(), path, headers, body.clone());
         tokio::select! {
             sent = tokio::time::timeout(idle, send) => match sent {
                 Ok(Ok(response)) => Ok(response),
@@ -354,12 +383,6 @@ impl Call {
             tracing::error!(%error, call = %self.facts.call, "the outcome of a call could not be recorded; its answer is withheld");
         }
         recorded
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.gateway.inner.under_way.send_modify(|calls| *calls -= 1);
     }
 }
 

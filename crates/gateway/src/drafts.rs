@@ -9,7 +9,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
 use record::{
     Actor, Attributes, Draft, Field, FingerprintKey, Kind, Outcome, Source, Timestamp, Trace, Uuid, Value,
-    content_names, is_hex_id, uuid_v7,
+    content_names, uuid_v7,
 };
 use world::World;
 
@@ -42,13 +42,13 @@ pub(crate) struct CallFacts {
 }
 
 /// Where and how a call came in.
-pub(crate) struct Arrival<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) path: &'a str,
-    pub(crate) headers: &'a HeaderMap,
+pub(crate) struct Arrival {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
     pub(crate) peer: IpAddr,
     /// Who calls.
-    pub(crate) identity: &'a Identity,
+    pub(crate) identity: Arc<Identity>,
 }
 
 /// How a call ended.
@@ -86,9 +86,9 @@ impl CallFacts {
         call: Uuid,
         source: Arc<Source>,
         key: &FingerprintKey,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         operation: &'static str,
-        request: Option<&ChatRequest<'_>>,
+        request: Option<&ChatRequest>,
     ) -> Self {
         let mut common = Attributes::default();
         common.set("gen_ai.operation.name", operation);
@@ -98,7 +98,7 @@ impl CallFacts {
                 common.set_text("user.id", &user);
             }
         }
-        Self { call, source, actor: actor(key, arrival, request), trace: trace(arrival.headers), common }
+        Self { call, source, actor: actor(key, arrival, request), trace: trace(&arrival.headers), common }
     }
 
     fn draft(&self, world: &World, kind: Kind, outcome: Outcome) -> Draft {
@@ -116,9 +116,9 @@ impl CallFacts {
     pub(crate) fn request(
         &self,
         world: &World,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         upstream: &Upstream,
-        request: Option<(&ChatRequest<'_>, &Judgement)>,
+        request: Option<(&ChatRequest, &Judgement)>,
     ) -> Draft {
         let mut draft = self.draft(world, Kind::InferenceRequest, Outcome::Allowed);
         set_arrival(&mut draft.attributes, arrival);
@@ -134,7 +134,7 @@ impl CallFacts {
             }
             None => set_decision(&mut draft.attributes, "allow", NO_POLICY),
         }
-        set_standing(&mut draft.attributes, arrival.identity);
+        set_standing(&mut draft.attributes, &arrival.identity);
         draft
     }
 
@@ -142,9 +142,9 @@ impl CallFacts {
     pub(crate) fn judged(
         &self,
         world: &World,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         refusal: &Refusal,
-        request: Option<&ChatRequest<'_>>,
+        request: Option<&ChatRequest>,
         judgement: &Judgement,
     ) -> Draft {
         let mut draft = self.denied(world, arrival, refusal, &[]);
@@ -152,12 +152,12 @@ impl CallFacts {
             set_request(&mut draft, request);
         }
         set_judgement(&mut draft.attributes, judgement);
-        set_standing(&mut draft.attributes, arrival.identity);
+        set_standing(&mut draft.attributes, &arrival.identity);
         draft
     }
 
     /// The record of a call that goes nowhere.
-    pub(crate) fn denied(&self, world: &World, arrival: &Arrival<'_>, refusal: &Refusal, body: &[u8]) -> Draft {
+    pub(crate) fn denied(&self, world: &World, arrival: &Arrival, refusal: &Refusal, body: &[u8]) -> Draft {
         let mut draft = self.draft(world, Kind::InferenceRequest, Outcome::Denied);
         set_arrival(&mut draft.attributes, arrival);
         set_decision(&mut draft.attributes, "deny", &refusal.message);
@@ -225,7 +225,7 @@ fn json_field(name: &str, bytes: Vec<u8>) -> Field {
 
 /// Whoever has shown who they are is that. Of anybody else, what they say of themselves is taken down as a claim, and a credential
 /// that is none of ours as a fingerprint.
-fn actor(key: &FingerprintKey, arrival: &Arrival<'_>, request: Option<&ChatRequest<'_>>) -> Actor {
+fn actor(key: &FingerprintKey, arrival: &Arrival, request: Option<&ChatRequest>) -> Actor {
     let credential = CREDENTIAL_HEADERS.iter().find_map(|name| arrival.headers.get(*name));
     let fingerprint = credential.map(|value| {
         let bytes = value.as_bytes();
@@ -252,38 +252,29 @@ fn actor(key: &FingerprintKey, arrival: &Arrival<'_>, request: Option<&ChatReque
 }
 
 /// On whose behalf a caller says that it calls.
-fn claimed_user(request: &ChatRequest<'_>) -> Option<String> {
+fn claimed_user(request: &ChatRequest) -> Option<String> {
     let claimed = request.member::<String>("user");
     claimed.filter(|user| !user.is_empty() && user.len() <= USER_BYTES_MAX)
 }
 
-/// W3C Trace Context, section 3.2: `00-<32 hex>-<16 hex>-<2 hex>`.
+/// The trace that a caller names.
 fn trace(headers: &HeaderMap) -> Trace {
-    let read = || {
-        let parts: Vec<&str> = headers.get("traceparent")?.to_str().ok()?.split('-').collect();
-        let [version, trace_id, span_id, _flags, ..] = parts.as_slice() else { return None };
-        let good = version.len() == 2 && *version != "ff" && is_hex_id(trace_id, 32) && is_hex_id(span_id, 16);
-        good.then(|| Trace {
-            trace_id: Some((*trace_id).to_owned()),
-            span_id: None,
-            parent_span_id: Some((*span_id).to_owned()),
-        })
-    };
-    read().unwrap_or_default()
+    let named = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    named.and_then(Trace::of_traceparent).unwrap_or_default()
 }
 
-fn set_arrival(attributes: &mut Attributes<'static>, arrival: &Arrival<'_>) {
+fn set_arrival(attributes: &mut Attributes<'static>, arrival: &Arrival) {
     attributes.set_text("http.request.method", arrival.method.as_str());
-    attributes.set_text("url.path", arrival.path);
+    attributes.set_text("url.path", &arrival.path);
     if let Some(agent) = arrival.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()) {
         attributes.set_text("user_agent.original", agent);
     }
 }
 
 /// What a request holds, for its record.
-fn set_request(draft: &mut Draft, request: &ChatRequest<'_>) {
+fn set_request(draft: &mut Draft, request: &ChatRequest) {
     set_parameters(&mut draft.attributes, request);
-    draft.content.push(json_field(content_names::INPUT, request.messages.as_bytes().to_vec()));
+    draft.content.push(json_field(content_names::INPUT, request.messages().as_bytes().to_vec()));
     draft.content.push(json_field(content_names::PARAMETERS, request.parameters().into_bytes()));
 }
 
@@ -296,9 +287,13 @@ fn set_standing(attributes: &mut Attributes<'static>, identity: &Identity) {
 
 /// What was decided, by which policy, and what the guardrails said.
 fn set_judgement(attributes: &mut Attributes<'static>, judgement: &Judgement) {
-    let verdicts: Vec<Value<'static>> = judgement.verdicts.iter().map(verdict).collect();
-    if !verdicts.is_empty() {
-        attributes.set("testimony.guardrails", Value::List(verdicts));
+    let (passed, others): (Vec<&Verdict>, Vec<&Verdict>) = judgement.verdicts.iter().partition(|one| says_nothing(one));
+    if !passed.is_empty() {
+        let checks = passed.iter().map(|verdict| Value::from(verdict.check));
+        attributes.set("testimony.guardrails.passed", Value::List(checks.collect()));
+    }
+    if !others.is_empty() {
+        attributes.set("testimony.guardrails", Value::List(others.into_iter().map(verdict).collect()));
     }
     let Some(ruling) = &judgement.ruling else { return };
     let decision = &ruling.decision;
@@ -326,6 +321,11 @@ fn set_judgement(attributes: &mut Attributes<'static>, judgement: &Judgement) {
     }
 }
 
+/// Whether there is no more to a verdict than that its check let the text pass.
+fn says_nothing(verdict: &Verdict) -> bool {
+    verdict.action == guardrails::Outcome::Pass && verdict.findings == 0 && verdict.score <= 0.0
+}
+
 fn verdict(verdict: &Verdict) -> Value<'static> {
     let named = |name: &'static str, value: Value<'static>| (name.into(), value);
     let mut members = vec![
@@ -350,7 +350,7 @@ fn set_decision(attributes: &mut Attributes<'static>, decision: &'static str, re
     attributes.set("testimony.decision.reasons", Value::List(vec![Value::cut(reason)]));
 }
 
-fn set_parameters(attributes: &mut Attributes<'static>, request: &ChatRequest<'_>) {
+fn set_parameters(attributes: &mut Attributes<'static>, request: &ChatRequest) {
     attributes.set("gen_ai.request.stream", request.stream());
     for (member, name) in [
         ("temperature", "gen_ai.request.temperature"),

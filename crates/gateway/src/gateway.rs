@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Action, Attempt, AuthRecords, Authenticator, Facts, Identity, Method as Shown, Peer, Target, authorize};
+use access::{
+    Action, Attempt, AuthRecords, Authenticator, Facts, Glob, Identity, Method as Shown, Peer, Target, authorize,
+};
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -18,10 +21,10 @@ use tokio::sync::{oneshot, watch};
 use world::World;
 
 use crate::answer::AnswerBody;
-use crate::call::{CALL_HEADER, Call, Rulebook};
+use crate::call::{CALL_HEADER, Call, Client, Outgoing, Rulebook, UnderWay};
 use crate::drafts::{Arrival, CREDENTIAL_HEADERS, CallFacts, now};
 use crate::interrupted;
-use crate::judging::{Judged, Occasion, judge_request, kept, withheld};
+use crate::judging::{Judged, JudgedRequest, Occasion, judge_request, kept, withheld};
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
 use crate::question::{self, Question};
@@ -69,7 +72,7 @@ pub struct Settings {
     /// Where its records say that they come from.
     pub source: Source,
     /// Patterns of the models that may be asked for (`gemma*`); all of them when there is none.
-    pub models: Vec<String>,
+    pub models: Vec<Glob>,
     /// When the record of a request must be durable.
     pub record: RecordWhen,
     /// What may be asked of it.
@@ -189,22 +192,21 @@ impl Gateway {
         B::Error: std::fmt::Display,
     {
         let (parts, body) = request.into_parts();
-        let path = parts.uri.path().to_owned();
-        let (method, headers, certificate) = (&parts.method, &parts.headers, peer.certificate.as_deref());
-        let peer = peer.address.ip();
+        let Parts { method, uri, headers, .. } = parts;
+        let path = uri.path().to_owned();
         let action = if path == MODELS_PATH { Action::ListModels } else { Action::CallModel };
-        let attempt = Attempt { method: method.as_str(), path: &path, peer };
-        let identity = match self.admit(action, headers, certificate, &attempt).await {
+        let attempt = Attempt { method: method.as_str(), path: &path, peer: peer.address.ip() };
+        let identity = match self.admit(action, &headers, peer.certificate.as_deref(), &attempt).await {
             Ok(identity) => identity,
             Err(refused) => return refused,
         };
-        let arrival = Arrival { method, path: &path, headers, peer, identity: &identity };
-        match (path.as_str(), &parts.method) {
-            (CHAT_PATH, &Method::POST) => self.chat(&arrival, body).await,
-            (MODELS_PATH, &Method::GET) => self.models(&arrival).await,
+        let arrival = Arrival { method, path, headers, peer: peer.address.ip(), identity };
+        match (arrival.path.as_str(), &arrival.method) {
+            (CHAT_PATH, &Method::POST) => self.chat(arrival, body).await,
+            (MODELS_PATH, &Method::GET) => self.models(arrival).await,
             (CHAT_PATH, _) => self.wrong_method(&arrival, "POST").await,
             (MODELS_PATH, _) => self.wrong_method(&arrival, "GET").await,
-            _ => {
+            (path, _) => {
                 let message = format!("there is no {path:?} here; this gateway answers {CHAT_PATH} and {MODELS_PATH}");
                 self.refuse(&arrival, &Refusal::invalid(StatusCode::NOT_FOUND, "not_found", message), &[]).await
             }
@@ -246,58 +248,62 @@ impl Gateway {
         Err(refused(&Refusal::not_admitted(&refused_as), None))
     }
 
-    async fn chat<B>(&self, arrival: &Arrival<'_>, body: B) -> Response<AnswerBody>
+    async fn chat<B>(&self, arrival: Arrival, body: B) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        if let Err(refusal) = check_headers(arrival.headers) {
-            return self.refuse(arrival, &refusal, &[]).await;
+        if let Err(refusal) = check_headers(&arrival.headers) {
+            return self.refuse(&arrival, &refusal, &[]).await;
         }
         let body = match self.read_body(body).await {
             Ok(body) => body,
-            Err(refusal) => return self.refuse(arrival, &refusal, &[]).await,
+            Err(refusal) => return self.refuse(&arrival, &refusal, &[]).await,
         };
-        let request = ChatRequest::read(&body).and_then(|request| self.check_model(request));
-        let request = request.and_then(|request| self.check_scope(arrival.identity, request));
-        if let Err(refusal) = request {
-            return self.refuse(arrival, &refusal, &body).await;
-        }
+        let request = ChatRequest::read(body.clone()).and_then(|request| self.check_model(request));
+        let request = request.and_then(|request| self.check_scope(&arrival.identity, request));
+        let request = match request {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(&arrival, &refusal, &body).await,
+        };
+        let (gateway, under_way) = (self.clone(), UnderWay::begin(self));
+        in_a_task(|client| async move { gateway.judge_and_run(arrival, request, under_way, client).await }).await
+    }
+
+    /// Judges a call, and makes it if it may be made. Who judges may take seconds; a client that leaves meanwhile has called all the same.
+    async fn judge_and_run(self, arrival: Arrival, request: ChatRequest, under_way: UnderWay, client: Client) {
         let (rules, call) = (self.inner.rules.now(), self.new_call());
         let occasion = Occasion { call, now: now(&self.inner.world) };
-        let ask = |request: &ChatRequest<'_>, findings| self.question(arrival, request, findings);
-        let Judged { body, judgement, refusal, question } =
-            judge_request(&rules, body, arrival.headers, occasion, ask).await;
-        let request = match ChatRequest::read(&body) {
-            Ok(request) if !judgement.is_withheld => Some(request),
-            _ => None,
-        };
-        let facts = self.facts(call, arrival, "chat", request.as_ref());
+        let ask = |request: &ChatRequest, findings| self.question(&arrival, request, findings);
+        let JudgedRequest { judged, request } = judge_request(&rules, request, &arrival.headers, occasion, ask).await;
+        let Judged { judgement, refusal, question, .. } = judged;
+        let facts = self.facts(call, &arrival, "chat", request.as_ref());
         match (refusal, request) {
             (None, Some(request)) => {
-                let intent = facts.request(&self.inner.world, arrival, &self.upstream, Some((&request, &judgement)));
+                let intent = facts.request(&self.inner.world, &arrival, &self.upstream, Some((&request, &judgement)));
                 let question = question.filter(|_| rules.ask_about_answers());
                 let rulebook = Rulebook { rules, question };
-                self.forward(arrival, facts, intent, body.clone(), Some(rulebook)).await
+                let body = request.body().clone();
+                self.call(arrival, facts, body, Some(rulebook), under_way).run(intent, client).await;
             }
             (refusal, request) => {
                 let refusal = refusal.unwrap_or_else(|| withheld(&judgement.verdicts));
-                let draft = facts.judged(&self.inner.world, arrival, &refusal, request.as_ref(), &judgement);
-                self.answer_refused(&refusal, facts.call, draft).await
+                let draft = facts.judged(&self.inner.world, &arrival, &refusal, request.as_ref(), &judgement);
+                let _ = client.send(self.answer_refused(&refusal, facts.call, draft).await);
             }
         }
     }
 
     /// What the policy is asked about a request.
-    fn question(&self, arrival: &Arrival<'_>, request: &ChatRequest<'_>, findings: Vec<policy::Finding>) -> Input {
+    fn question(&self, arrival: &Arrival, request: &ChatRequest, findings: Vec<policy::Finding>) -> Input {
         let source = &self.inner.source;
         let question = Question {
-            actor: question::actor(arrival.identity, arrival.peer),
+            actor: question::actor(&arrival.identity, arrival.peer),
             model: Some(&request.model),
             environment: Some(&source.environment),
             service: Some(&source.service),
             parameters: &request.parameters(),
-            messages: request.messages,
+            messages: request.messages(),
             output: None,
             findings,
             time: now(&self.inner.world),
@@ -305,10 +311,11 @@ impl Gateway {
         question.input()
     }
 
-    async fn models(&self, arrival: &Arrival<'_>) -> Response<AnswerBody> {
-        let facts = self.facts(self.new_call(), arrival, "list_models", None);
-        let intent = facts.request(&self.inner.world, arrival, &self.upstream, None);
-        self.forward(arrival, facts, intent, Bytes::new(), None).await
+    async fn models(&self, arrival: Arrival) -> Response<AnswerBody> {
+        let facts = self.facts(self.new_call(), &arrival, "list_models", None);
+        let intent = facts.request(&self.inner.world, &arrival, &self.upstream, None);
+        let call = self.call(arrival, facts, Bytes::new(), None, UnderWay::begin(self));
+        in_a_task(|client| call.run(intent, client)).await
     }
 
     fn new_call(&self) -> Uuid {
@@ -318,43 +325,29 @@ impl Gateway {
     fn facts(
         &self,
         call: Uuid,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         operation: &'static str,
-        request: Option<&ChatRequest<'_>>,
+        request: Option<&ChatRequest>,
     ) -> CallFacts {
         let fingerprints = &self.inner.access.fingerprints;
         CallFacts::new(call, self.inner.source.clone(), fingerprints, arrival, operation, request)
     }
 
-    /// Runs the call in a task of its own: the outcome is recorded even when the client goes away and this future with it.
-    async fn forward(
+    fn call(
         &self,
-        arrival: &Arrival<'_>,
+        arrival: Arrival,
         facts: CallFacts,
-        intent: Draft,
         body: Bytes,
         rulebook: Option<Rulebook>,
-    ) -> Response<AnswerBody> {
-        let path = arrival.path.strip_prefix("/v1").unwrap_or(arrival.path).to_owned();
-        let headers = forwarded(arrival);
-        let call = Call::new(self.clone(), facts, arrival.method.clone(), path, headers, body, rulebook);
-        let (sender, answer) = oneshot::channel();
-        tokio::spawn(call.run(intent, sender));
-        match answer.await {
-            Ok(response) => response,
-            // The task ended without an answer: it panicked, and the process says so on its own.
-            Err(_) => {
-                let refusal = Refusal::server(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    "the call ended without an answer",
-                );
-                refused(&refusal, None)
-            }
-        }
+        under_way: UnderWay,
+    ) -> Call {
+        let headers = forwarded(&arrival);
+        let path = arrival.path.strip_prefix("/v1").unwrap_or(&arrival.path).to_owned();
+        let outgoing = Outgoing { method: arrival.method, path, headers, body };
+        Call::new(self.clone(), facts, outgoing, rulebook, under_way)
     }
 
-    async fn wrong_method(&self, arrival: &Arrival<'_>, allowed: &'static str) -> Response<AnswerBody> {
+    async fn wrong_method(&self, arrival: &Arrival, allowed: &'static str) -> Response<AnswerBody> {
         let message = format!("{} takes {allowed}, not {}", arrival.path, arrival.method);
         let refusal = Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         let mut response = self.refuse(arrival, &refusal, &[]).await;
@@ -363,7 +356,7 @@ impl Gateway {
     }
 
     /// Records a refusal, then answers with it.
-    async fn refuse(&self, arrival: &Arrival<'_>, refusal: &Refusal, body: &[u8]) -> Response<AnswerBody> {
+    async fn refuse(&self, arrival: &Arrival, refusal: &Refusal, body: &[u8]) -> Response<AnswerBody> {
         let operation = if arrival.path == MODELS_PATH { "list_models" } else { "chat" };
         let facts = self.facts(self.new_call(), arrival, operation, None);
         let body = kept(&self.inner.rules.now(), body);
@@ -378,17 +371,18 @@ impl Gateway {
         }
     }
 
-    fn check_model<'a>(&self, request: ChatRequest<'a>) -> Result<ChatRequest<'a>, Refusal> {
+    fn check_model(&self, request: ChatRequest) -> Result<ChatRequest, Refusal> {
         let models = &self.inner.settings.models;
-        if models.is_empty() || models.iter().any(|pattern| matches_pattern(pattern, &request.model)) {
+        if models.is_empty() || models.iter().any(|pattern| pattern.matches(&request.model)) {
             return Ok(request);
         }
         let shown: String = request.model.chars().take(100).collect();
-        let message = format!("the model {shown:?} is not offered here; offered: {}", models.join(", "));
+        let offered: Vec<&str> = models.iter().map(Glob::as_str).collect();
+        let message = format!("the model {shown:?} is not offered here; offered: {}", offered.join(", "));
         Err(Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message).param("model"))
     }
 
-    fn check_scope<'a>(&self, identity: &Identity, request: ChatRequest<'a>) -> Result<ChatRequest<'a>, Refusal> {
+    fn check_scope(&self, identity: &Identity, request: ChatRequest) -> Result<ChatRequest, Refusal> {
         let Source { environment, service, .. } = self.inner.source.as_ref();
         let facts = Facts { environment: Some(environment), service: Some(service), model: Some(&request.model) };
         let now = now(&self.inner.world);
@@ -430,6 +424,23 @@ impl Gateway {
     }
 }
 
+/// Does something in a task of its own: the outcome is recorded even when the client goes away and this future with it.
+async fn in_a_task<F>(run: impl FnOnce(Client) -> F) -> Response<AnswerBody>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (client, answer) = oneshot::channel();
+    tokio::spawn(run(client));
+    match answer.await {
+        Ok(response) => response,
+        // The task ended without an answer: it panicked, and the process says so on its own.
+        Err(_) => {
+            let message = "the call ended without an answer";
+            refused(&Refusal::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message), None)
+        }
+    }
+}
+
 /// A refusal as a response.
 pub(crate) fn refused(refusal: &Refusal, call: Option<Uuid>) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::from(refusal.body()));
@@ -441,7 +452,7 @@ pub(crate) fn refused(refusal: &Refusal, call: Option<Uuid>) -> Response<AnswerB
 }
 
 /// The headers that go on. A credential of ours has done its work here and is nobody else's business.
-fn forwarded(arrival: &Arrival<'_>) -> HeaderMap {
+fn forwarded(arrival: &Arrival) -> HeaderMap {
     let mut headers = arrival.headers.clone();
     access::without_session(&mut headers);
     if !matches!(arrival.identity.method, Shown::Anonymous | Shown::Mtls) {
@@ -465,48 +476,5 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
             unsupported("content_encoding", "send the body without content-encoding")
         }
         _ => Ok(()),
-    }
-}
-
-/// `*` stands for anything, everything else for itself.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
-            None => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_as_people_mean_them() {
-        for (pattern, text, expected) in [
-            ("gemma*", "gemma-3", true),
-            ("gemma*", "llama", false),
-            ("*", "", true),
-            ("a*b*c", "a-b-c", true),
-            ("a*b*c", "a-c", false),
-            ("exact", "exact", true),
-            ("exact", "exactly", false),
-            ("*-it", "gemma-it", true),
-            ("a*a", "a", false),
-        ] {
-            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
-        }
     }
 }

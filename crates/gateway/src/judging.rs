@@ -14,7 +14,7 @@ use record::{Timestamp, Uuid};
 use crate::openai::completion::Completion;
 use crate::openai::guarded::{Guarded, guard_answer, guard_request};
 use crate::openai::refusal::Refusal;
-use crate::openai::request::{ChatRequest, capped};
+use crate::openai::request::ChatRequest;
 use crate::rules::{Rules, Ruling, findings};
 
 /// What was said of one side of a call.
@@ -45,29 +45,29 @@ pub(crate) struct Occasion {
     pub(crate) now: Timestamp,
 }
 
+/// A request that was judged, and what is left of it: nothing where that is withheld, or no request any more.
+pub(crate) struct JudgedRequest {
+    pub(crate) judged: Judged,
+    pub(crate) request: Option<ChatRequest>,
+}
+
 /// Judges a request. `ask` makes the question to whoever is asked, given what is left of the request and what the guardrails found.
 pub(crate) async fn judge_request(
     rules: &Rules,
-    body: Bytes,
+    request: ChatRequest,
     headers: &HeaderMap,
     occasion: Occasion,
-    ask: impl FnOnce(&ChatRequest<'_>, Vec<policy::Finding>) -> Input,
-) -> Judged {
-    let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
+    ask: impl FnOnce(&ChatRequest, Vec<policy::Finding>) -> Input,
+) -> JudgedRequest {
+    let mut judged = Judged::of(request.body().clone());
     if !rules.input.guardrails.is_empty() && !judged.guard(&rules.input.guardrails, guard_request) {
-        return judged;
+        return JudgedRequest { judged, request: None };
     }
+    let Some(request) = judged.rest(request) else { return JudgedRequest { judged, request: None } };
     if !rules.ask_questions() {
-        return judged;
+        return JudgedRequest { judged, request: Some(request) };
     }
-    let mut input = match ChatRequest::read(&judged.body) {
-        Ok(request) => ask(&request, findings(&judged.judgement.verdicts)),
-        // What was masked must still be a request; if it is none, nobody may see what was made of it.
-        Err(refusal) => {
-            judged.refusal = Some(refusal);
-            return judged;
-        }
-    };
+    let mut input = ask(&request, findings(&judged.judgement.verdicts));
     let verdicts = &mut judged.judgement.verdicts;
     judged.refusal = consult(&rules.input.judges, Direction::Input, occasion, &mut input, verdicts).await;
     if judged.refusal.is_none() {
@@ -75,12 +75,13 @@ pub(crate) async fn judge_request(
         judged.carry_out(rules, headers, guard_request);
     }
     judged.question = Some(input);
-    judged
+    let request = judged.rest(request);
+    JudgedRequest { judged, request }
 }
 
 /// Judges a whole answer to a question that was let pass.
 pub(crate) async fn judge_answer(rules: &Rules, body: Bytes, question: Option<&Input>, occasion: Occasion) -> Judged {
-    let mut judged = Judged { body, judgement: Judgement::default(), refusal: None, question: None };
+    let mut judged = Judged::of(body);
     if !rules.output.guardrails.is_empty() && !judged.guard(&rules.output.guardrails, guard_answer) {
         return judged;
     }
@@ -181,6 +182,21 @@ fn masked(body: Cow<'_, [u8]>) -> Option<Bytes> {
 }
 
 impl Judged {
+    fn of(body: Bytes) -> Self {
+        Self { body, judgement: Judgement::default(), refusal: None, question: None }
+    }
+
+    /// What is left of the request that was judged. What was masked must still be one; if it is none, nobody may see what was made of it.
+    fn rest(&mut self, request: ChatRequest) -> Option<ChatRequest> {
+        match request.with_body(&self.body) {
+            Ok(request) => Some(request),
+            Err(refusal) => {
+                self.refusal = Some(refusal);
+                None
+            }
+        }
+    }
+
     /// Looks at the text; false when it goes no further.
     fn guard(&mut self, guardrails: &Guardrails, look: Look) -> bool {
         let Guarded { body, verdicts, blocked } = look(guardrails, &self.body);
@@ -201,10 +217,10 @@ impl Judged {
 
     /// Does what the policy wants done. What cannot be done is a denial.
     fn carry_out(&mut self, rules: &Rules, headers: &HeaderMap, look: Look) {
-        let obligations = self.judgement.ruling.as_ref().map(|ruling| ruling.decision.obligations.clone());
         if self.refusal.is_some() {
             return;
         }
+        let obligations = self.judgement.ruling.as_ref().map(|ruling| ruling.decision.obligations.clone());
         for obligation in obligations.unwrap_or_default() {
             if let Err(why) = self.oblige(rules, headers, &obligation, look) {
                 let message = format!("the policy does not allow the call: {why}");
@@ -237,9 +253,8 @@ impl Judged {
                 }
             }
             Obligation::Cap { max_tokens } => {
-                if let Some(body) = capped(&self.body, *max_tokens) {
-                    self.body = body.into();
-                }
+                let capped = ChatRequest::read(self.body.clone()).ok().and_then(|request| request.capped(*max_tokens));
+                self.body = capped.map_or_else(|| self.body.clone(), Bytes::from);
             }
             Obligation::RequireHeader { name } if headers.contains_key(name.as_str()) => {}
             Obligation::RequireHeader { name } => return Err(format!("the header {name:?} is needed")),

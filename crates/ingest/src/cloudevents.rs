@@ -17,7 +17,7 @@ pub use kinds::{Kinds, KindsError, PATTERN_BYTES_MAX, RULES_MAX};
 
 use crate::fitting::{Fitting, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::records::wrong;
-use crate::{Arrival, RECORDS_MAX, Rejected, credentials, traceparent};
+use crate::{Arrival, RECORDS_MAX, Rejected, credentials};
 
 /// The longest `id`, `source` or `type`, in bytes.
 const IDENTITY_BYTES_MAX: usize = 1_024;
@@ -168,7 +168,7 @@ impl Event {
 /// The extension for distributed tracing: where the event happened, not how it was delivered.
 fn trace(event: &Event) -> Trace {
     match event.value("traceparent") {
-        Some(Value::Text(text)) => traceparent::read(text).unwrap_or_default(),
+        Some(Value::Text(text)) => Trace::of_traceparent(text).unwrap_or_default(),
         _ => Trace::default(),
     }
 }

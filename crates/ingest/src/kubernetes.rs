@@ -15,7 +15,7 @@ use record::{Actor, Draft, Field, Kind, Outcome, Timestamp, Trace, Value, withou
 use self::event::{Event, Object, User, events};
 use crate::fitting::{Fitting, NAME_BYTES_MAX, TEXT_BYTES_MAX, thousandths};
 use crate::records::{split, wrong};
-use crate::{Arrival, Form, RECORDS_MAX, Rejected, credentials, nesting, traceparent};
+use crate::{Arrival, Form, RECORDS_MAX, Rejected, credentials, nesting};
 
 /// The versions of the format that are read.
 const VERSIONS: [&str; 2] = ["audit.k8s.io/v1", "audit.k8s.io/v1beta1"];
@@ -282,7 +282,7 @@ fn set_annotations(fitting: &mut Fitting, event: &Event<'_>) {
 fn trace(event: &Event<'_>) -> Trace {
     let is_traceparent = |key: &str| key == "traceparent" || key.ends_with("/traceparent");
     let named = event.annotations.iter().flatten().find(|(key, _)| is_traceparent(key));
-    named.and_then(|(_, text)| traceparent::read(text)).unwrap_or_default()
+    named.and_then(|(_, text)| Trace::of_traceparent(text)).unwrap_or_default()
 }
 
 fn content(fitting: &mut Fitting, event: &Event<'_>) -> Vec<Field> {

@@ -15,7 +15,6 @@
 //! | `fitting` | attributes that fit a leaf, whatever came in |
 //! | `credentials` | JSON that is to be content, without the credentials in it |
 //! | `nesting` | how deep the JSON of an event may be |
-//! | `traceparent` | the trace that an event names |
 //! | `cursor` | [`Following`]: what to read next of files that others write, rotate, truncate and delete |
 //! | `drafting` | what doors for lines and texts have in common |
 //! | `lines` | [`Lines`]: JSON lines, plain text, container logs |
@@ -42,7 +41,6 @@ pub mod opa;
 pub mod otlp;
 pub mod records;
 mod syslog;
-mod traceparent;
 
 pub use arrival::Arrival;
 pub use cursor::{

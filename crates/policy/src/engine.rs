@@ -34,6 +34,8 @@ pub struct Policy {
     idle: Idle<Engine>,
     /// Whether there is a rule `allow` for each point.
     answers: [bool; 3],
+    /// What is evaluated at each point.
+    entry_points: [String; 3],
     revision: String,
     pub(crate) files: Files,
     pub(crate) rules: Rules,
@@ -137,8 +139,8 @@ impl Policy {
         let data = regorus::Value::from(serde_json::Value::Object(files.data.clone()));
         let compile = || Machine::compile(compiled, &asked(&rules), &rules, data, timer(limits), limits);
         let machine = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_default();
-        let (idle, revision) = (Idle::default(), manifest.revision);
-        Ok(Self { machine, interpreter, idle, answers, revision, files, rules, limits: *limits })
+        let (idle, revision, entry_points) = (Idle::default(), manifest.revision, Point::ALL.map(entry_point));
+        Ok(Self { machine, interpreter, idle, answers, entry_points, revision, files, rules, limits: *limits })
     }
 
     /// Whether it has a rule `allow` for a point. Where it has none, every decision is a denial.
@@ -165,14 +167,15 @@ impl Policy {
         if !self.answers[point as usize] {
             return Decision::silent(point);
         }
-        let value = match input.to_value() {
-            Ok(value) => value,
-            Err(error) => return Decision::failed(error),
-        };
+        let value = input.to_value();
         // The evaluator has places that panic on odd arguments. What it was in then is dropped, so that nobody meets what it left.
         let decided = catch_unwind(AssertUnwindSafe(|| {
             functions::open_account(self.limits.built_bytes_max, input.time.unix_ns);
-            match self.machine.as_ref().map(|machine| machine.evaluate(&entry_point(point), value.clone())) {
+            match self
+                .machine
+                .as_ref()
+                .map(|machine| machine.evaluate(&self.entry_points[point as usize], value.clone()))
+            {
                 Some(Ok(answer)) => Decision::read(point, &answer),
                 Some(Err(Failed::Limit(what))) => Decision::failed(what),
                 Some(Err(Failed::Other)) | None => self.interpret(point, input, value),
@@ -186,7 +189,7 @@ impl Policy {
         let mut engine = self.idle.take().unwrap_or_else(|| self.interpreter.clone());
         functions::open_account(self.limits.built_bytes_max, input.time.unix_ns);
         engine.set_input(value);
-        let decision = match engine.eval_rule(entry_point(point)) {
+        let decision = match engine.eval_rule(self.entry_points[point as usize].clone()) {
             Ok(answer) => Decision::read(point, &answer),
             Err(error) => Decision::failed(sentence(&error).to_string()),
         };

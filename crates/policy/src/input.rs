@@ -125,12 +125,10 @@ pub struct Administration {
 
 impl Input {
     /// The document as Rego sees it: what its JSON would be read as.
-    pub(crate) fn to_value(&self) -> Result<Value, String> {
-        let parameters: Value = serde_json::from_value(serde_json::Value::Object(self.parameters.clone()))
-            .map_err(|error| format!("the parameters are not JSON: {error}"))?;
+    pub(crate) fn to_value(&self) -> Value {
         let mut fields = vec![
             ("actor", self.actor.to_value()),
-            ("parameters", parameters),
+            ("parameters", members(&self.parameters)),
             ("messages", list(&self.messages, Message::to_value)),
             ("tools", list(&self.tools, |name| text(name))),
             ("time", object([("rfc3339", text(&self.time.rfc3339)), ("unix_ns", Value::from(self.time.unix_ns))])),
@@ -149,7 +147,7 @@ impl Input {
                 .iter()
                 .map(|admin| ("admin", object([("action", text(&admin.action)), ("target", text(&admin.target))]))),
         );
-        Ok(object(fields))
+        object(fields)
     }
 }
 
@@ -189,6 +187,24 @@ fn text(text: &str) -> Value {
 
 fn list<T>(items: &[T], value: impl Fn(&T) -> Value) -> Value {
     Value::from(items.iter().map(value).collect::<Vec<_>>())
+}
+
+/// A value of JSON as Rego sees it, without a copy of the whole in between.
+fn json(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::String(said) => text(said),
+        serde_json::Value::Array(items) => list(items, json),
+        serde_json::Value::Object(fields) => members(fields),
+        plain => Value::from(plain.clone()),
+    }
+}
+
+fn members(fields: &serde_json::Map<String, serde_json::Value>) -> Value {
+    let mut object = Object::new();
+    for (name, value) in fields {
+        object.insert(text(name), json(value));
+    }
+    Value::from(object)
 }
 
 fn given<'a, const N: usize>(

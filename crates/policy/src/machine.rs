@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::instructions::BuiltinCallParams;
-use regorus::rvm::program::BuiltinInfo;
+use regorus::rvm::program::{BuiltinInfo, RuleInfo};
 use regorus::rvm::vm::VmError;
 use regorus::rvm::{Instruction, Program, RegoVM};
 use regorus::unstable::{BuiltinFcn, Expr, Ref, Span};
@@ -156,8 +156,23 @@ fn make_failures_final(program: &mut Program) -> Option<()> {
         // A failure in a clause counts, also where an earlier one holds.
         rule.early_exit_on_first_success = false;
     }
+    program.rule_infos.iter_mut().for_each(lighten);
     program.recompute_host_await_presence();
     program.validate_limits().ok()
+}
+
+/// The machine copies this at every call of a rule, so it keeps nothing that says no more than its absence would.
+fn lighten(rule: &mut RuleInfo) {
+    rule.name = String::new();
+    if let Some(function) = &mut rule.function_info {
+        function.param_names = Vec::new();
+    }
+    if rule.destructuring_blocks.iter().all(Option::is_none) {
+        rule.destructuring_blocks = Vec::new();
+    }
+    if rule.else_bodies.iter().flatten().all(|is_else| !is_else) {
+        rule.else_bodies = Vec::new();
+    }
 }
 
 /// The machine ends an evaluation only for what it takes for a limit.

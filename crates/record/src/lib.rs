@@ -25,6 +25,7 @@ mod json;
 mod kind;
 mod shown;
 mod time;
+mod traceparent;
 mod value;
 
 pub use content::{

@@ -5,8 +5,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use datafusion::arrow::array::{ArrowPrimitiveType, AsArray as _, RecordBatch};
+use datafusion::arrow::compute::interleave_record_batch;
+use datafusion::arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -21,6 +22,8 @@ use crate::live::Chunk;
 
 const ROW_GROUP_ROWS: usize = 32_768;
 const PAGE_ROWS: usize = 8_192;
+/// Rows that are brought into order and written at a time.
+const PICKED_ROWS: usize = 1_024;
 /// Columns that are looked up by exact value and are all but unique.
 const BLOOM_COLUMNS: [&str; 5] = ["id", "call_id", "trace_id", "actor_id", "conversation_id"];
 /// Columns whose values hardly repeat: a dictionary would only be built to be thrown away.
@@ -71,14 +74,32 @@ fn properties() -> WriterProperties {
     properties.build()
 }
 
-/// Rows in the order of a segment: by time, then by index.
-pub(crate) fn sorted(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let column = |name: &str| {
-        let values = rows.column_by_name(name).cloned();
-        values.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
-    };
-    let key = |name: &str| Ok::<_, ArrowError>(SortColumn { values: column(name)?, options: None });
-    take_record_batch(rows, &lexsort_to_indices(&[key("time")?, key("log_index")?], None)?)
+/// Where the rows of a segment lie, chunk and row, in its order: by time, then by index.
+fn order(chunks: &[Chunk]) -> Result<Vec<(usize, usize)>, ArrowError> {
+    let mut keys = Vec::new();
+    for (nth, chunk) in chunks.iter().enumerate() {
+        let times = numbers::<TimestampMicrosecondType>(&chunk.rows, "time")?;
+        let indexes = numbers::<UInt64Type>(&chunk.rows, "log_index")?;
+        let places = times.iter().zip(indexes).enumerate();
+        keys.extend(places.map(|(row, (time, index))| (*time, *index, nth, row)));
+    }
+    keys.sort_unstable();
+    Ok(keys.into_iter().map(|(_, _, chunk, row)| (chunk, row)).collect())
+}
+
+fn numbers<'r, T: ArrowPrimitiveType>(rows: &'r RecordBatch, name: &str) -> Result<&'r [T::Native], ArrowError> {
+    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
+    let column = column.ok_or_else(|| ArrowError::SchemaError(format!("no column {name} of its type")))?;
+    Ok(column.values())
+}
+
+/// Some rows of a segment in its order. Rows come nearly in order, so that few chunks are looked at.
+fn pick(chunks: &[Chunk], places: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
+    let touched = places.iter().map(|(chunk, _)| *chunk);
+    let (first, last) = (touched.clone().min().unwrap_or(0), touched.max().unwrap_or(0));
+    let batches: Vec<&RecordBatch> = chunks.iter().take(last + 1).skip(first).map(|chunk| &chunk.rows).collect();
+    let places: Vec<_> = places.iter().map(|(chunk, row)| (chunk - first, *row)).collect();
+    interleave_record_batch(&batches, &places)
 }
 
 /// Writes a segment durably.
@@ -90,11 +111,12 @@ pub(crate) fn seal(
     chunks: &[Chunk],
 ) -> Result<Segment, SealError> {
     let end = chunks.last().map_or(first, |chunk| chunk.end);
-    let rows = concat_batches(&SCHEMA, chunks.iter().map(|chunk| &chunk.rows))?;
-    let day = received_day(&rows);
-    let rows = sorted(&rows)?;
+    let day = received_day(chunks)?;
     let mut writer = ArrowWriter::try_new(Vec::new(), SCHEMA.clone(), Some(properties()))?;
-    writer.write(&rows)?;
+    // A few rows at a time: what is written then still lies in a core's cache, and no second copy of all rows is made.
+    for places in order(chunks)?.chunks(PICKED_ROWS) {
+        writer.write(&pick(chunks, places)?)?;
+    }
     let bytes = writer.into_inner()?;
     let name = format!("{first:012}-{:012}.parquet", end.saturating_sub(1));
     let path = format!("{}/{day}/{name}", origin_folder(origin));
@@ -108,15 +130,12 @@ pub(crate) fn seal(
 }
 
 /// The day on which the first row was received, in UTC.
-fn received_day(rows: &RecordBatch) -> String {
-    use datafusion::arrow::array::AsArray as _;
-    use datafusion::arrow::datatypes::TimestampMicrosecondType;
-    let micros = rows
-        .column_by_name("received")
-        .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
-        .and_then(|times| times.values().first().copied());
+fn received_day(chunks: &[Chunk]) -> Result<String, ArrowError> {
+    let received =
+        chunks.first().map(|chunk| numbers::<TimestampMicrosecondType>(&chunk.rows, "received")).transpose()?;
+    let micros = received.and_then(|times| times.first().copied());
     let text = record::Timestamp::from_micros(micros.unwrap_or(0)).to_string();
-    text.split('T').next().unwrap_or_default().to_owned()
+    Ok(text.split('T').next().unwrap_or_default().to_owned())
 }
 
 /// The SHA-256 of a file's bytes in hex.

@@ -98,6 +98,9 @@ fn why(out: &mut String, record: &Value) {
         fact(out, "policy", &format!("{digest}{revision}  {rules}"));
     }
     list("testimony.policy.obligations").iter().for_each(|obligation| fact(out, "obligation", &plain(obligation)));
+    for check in list("testimony.guardrails.passed") {
+        fact(out, "guardrail", &format!("{}: pass", plain(&check)));
+    }
     for verdict in list("testimony.guardrails") {
         let [check, action] = ["check", "action"].map(|name| text(&verdict, name).unwrap_or_default());
         let rules = verdict.get("rules").and_then(Value::as_array).into_iter().flatten();

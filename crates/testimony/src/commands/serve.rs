@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use access::KeyStore;
+use access::{Glob, KeyStore};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstream};
@@ -158,7 +158,7 @@ impl Running {
         let cosigner = witnessing::cosigner(&world, &config, key.name())?;
         let witness_key = cosigner.as_ref().map(|cosigner| cosigner.key().to_string());
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
-        let settings = gateway_settings(&config, key.name());
+        let settings = gateway_settings(&config, key.name())?;
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
         let system = config.source(key.name(), "system");
         let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
@@ -417,10 +417,11 @@ fn ledger_options(config: &Config, is_witnessed: bool) -> ledger::Options {
     }
 }
 
-fn gateway_settings(config: &Config, origin: &str) -> Settings {
-    Settings {
+fn gateway_settings(config: &Config, origin: &str) -> anyhow::Result<Settings> {
+    let models = config.upstream.models.iter().map(|pattern| Glob::parse(pattern)).collect::<Result<_, _>>();
+    Ok(Settings {
         source: config.source(origin, "gateway"),
-        models: config.upstream.models.clone(),
+        models: models.context("upstream.models")?,
         record: match config.upstream.record {
             Record::BeforeAnswer => RecordWhen::BeforeAnswer,
             Record::BeforeForward => RecordWhen::BeforeForward,
@@ -431,5 +432,5 @@ fn gateway_settings(config: &Config, origin: &str) -> Settings {
             upstream_idle: Duration::from_secs(config.limits.upstream_idle_s),
             ..gateway::Limits::default()
         },
-    }
+    })
 }

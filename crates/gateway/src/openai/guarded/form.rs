@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use memchr::{memchr, memchr2};
 use serde::de::{Deserializer as _, IgnoredAny, Visitor};
 
 /// The deepest nesting of lists and objects.
@@ -208,13 +209,12 @@ impl<'a> Walk<'a> {
 
 /// Where the text that begins at a quote ends, behind its other quote.
 fn text_end(json: &str, quote: usize) -> usize {
-    let mut escaped = false;
-    for (offset, byte) in json.bytes().enumerate().skip(quote + 1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return offset + 1,
-            _ => {}
+    let mut from = quote + 1;
+    while let Some(rest) = json.as_bytes().get(from..) {
+        match memchr2(b'"', b'\\', rest) {
+            Some(at) if rest.get(at) == Some(&b'"') => return from + at + 1,
+            Some(at) => from += at + 2,
+            None => break,
         }
     }
     json.len()
@@ -267,7 +267,11 @@ pub(super) fn decode(literal: &str) -> Cow<'_, str> {
             Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
         }
     }
-    serde_json::Deserializer::from_str(literal).deserialize_bytes(Bytes).unwrap_or_default()
+    let plain = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match plain.filter(|plain| memchr(b'\\', plain.as_bytes()).is_none()) {
+        Some(plain) => Cow::Borrowed(plain),
+        None => serde_json::Deserializer::from_str(literal).deserialize_bytes(Bytes).unwrap_or_default(),
+    }
 }
 
 /// A text as JSON.
