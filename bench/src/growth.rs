@@ -22,7 +22,7 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
         let start = Instant::now();
         fill(&ledger, &world, next - size, GROUPS_WAITING, GROUP)?;
         let rate = (next - size) as f64 / start.elapsed().as_secs_f64();
-        println!("  {next:>10} records  {rate:>9.0}/s on the way there, {:>5.0} MiB resident", resident_mib()?);
+        println!("  {next:>10} records  {rate:>9.0}/s on the way there, {:>5.0} MiB resident", resident_mib("self")?);
         size = next;
     }
     ledger.close();
@@ -33,9 +33,9 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Memory that this process holds (proc(5): `VmRSS`).
-fn resident_mib() -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+/// Memory that a process holds (proc(5): `VmRSS`), by its number or as `self`.
+pub(crate) fn resident_mib(process: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib / 1_024.0)

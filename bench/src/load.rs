@@ -47,7 +47,8 @@ async fn one_connection(address: SocketAddr, request: String, end: Instant) -> a
     Ok(times)
 }
 
-async fn read_answer(stream: &mut TcpStream, read: &mut Vec<u8>) -> anyhow::Result<()> {
+/// Reads one answer, which must be a good one, and says where in it the body begins.
+pub(crate) async fn read_answer(stream: &mut TcpStream, read: &mut Vec<u8>) -> anyhow::Result<usize> {
     read.clear();
     loop {
         if let Some(at) = read.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -61,7 +62,7 @@ async fn read_answer(stream: &mut TcpStream, read: &mut Vec<u8>) -> anyhow::Resu
             while read.len() < whole {
                 more(stream, read).await?;
             }
-            return Ok(());
+            return Ok(at + 4);
         }
         more(stream, read).await?;
     }

@@ -2,7 +2,7 @@
 //!
 //! Everything runs on this machine in one go: the load, the model server (the scripted one), nginx as a plain proxy where it is
 //! installed, and the release binary of Testimony. The device and its `fdatasync` are measured and printed first. Parts can be
-//! chosen by name: `appends`, `gateway`, `verify`, `rules`; `growth` runs only when it is named.
+//! chosen by name: `appends`, `gateway`, `verify`, `ingest`, `rules`; `growth` runs only when it is named.
 
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark prepares files and reads the clock")]
@@ -14,6 +14,7 @@ mod detection;
 mod device;
 mod gateway;
 mod growth;
+mod ingest;
 mod load;
 mod pace;
 mod process;
@@ -48,6 +49,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wants("verify") {
         verify::run(&places)?;
+    }
+    if wants("ingest") {
+        ingest::run(&places)?;
     }
     if wants("rules") {
         detection::run()?;
