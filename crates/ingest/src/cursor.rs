@@ -2,7 +2,8 @@
 //!
 //! Whoever touches them does this, again and again:
 //!
-//! 1. list the files that the patterns fit, with device, inode and length, and those that are still open though their name is gone;
+//! 1. list the files that the patterns fit, with device, inode and length, and those that are still open though their name is gone, and
+//!    say which are not seen only because nobody can look where they are ([`Following::wait_for`]);
 //! 2. [`Following::look`], which may ask for a few bytes of some of them, and says what to read; where it has news, store
 //!    [`Following::cursors`] before anything is read, since records are known by the names of their files;
 //! 3. read that, from a descriptor whose device and inode are those (a path may have another file by now), keep the descriptor open,
@@ -171,6 +172,20 @@ impl Following {
     pub fn holds(&self, device: u64, inode: u64) -> bool {
         let is_it = |file: &File| (file.cursor.device, file.cursor.inode) == (device, inode);
         self.files.iter().any(|file| file.state == State::Live && is_it(file))
+    }
+
+    /// Files that are not seen because nobody can look where they are now: they are waited for, however long that takes.
+    pub fn wait_for(&mut self, is_hidden: impl Fn(&str) -> bool) {
+        let of_files = self.files.iter_mut().map(|file| (&file.cursor.path, &mut file.missing_looks));
+        let of_copies = self.copies.iter_mut().map(|copy| (&copy.path, &mut copy.missing_looks));
+        let missing = of_files.chain(of_copies).filter(|(path, looks)| **looks > 1 && is_hidden(path));
+        missing.for_each(|(_, looks)| *looks = 1);
+    }
+
+    /// What is kept of one of the files.
+    #[must_use]
+    pub fn cursor(&self, name: &str) -> Option<&Cursor> {
+        self.files.iter().map(|file| &file.cursor).find(|cursor| cursor.name == name)
     }
 
     /// What to store. What is durable is in it, and nothing more.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::str::Chars;
 
 use record::{ATTRIBUTE_TEXT_BYTES_MAX, Draft, Field, Timestamp, VALUE_DEPTH_MAX, Value};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::credentials::is_one_of;
@@ -32,7 +32,7 @@ const PROBLEM_BYTES_MAX: usize = 120;
 const ALSO: [&str; 3] = ["password", "passwd", "secret"];
 
 /// Where the body of a message or an unmapped line is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BodyPlace {
     /// In an attribute, which search finds and which stays for ever; what is longer than 1,024 bytes is content as a whole, and

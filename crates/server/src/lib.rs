@@ -21,6 +21,7 @@
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
 //! | `doors` | `/ingest/…`: events in the formats of others |
 //! | `syslog` | syslog by datagrams and streams |
+//! | `files` | files that others write, followed |
 //! | `telemetry` | OTLP, by HTTP and by gRPC |
 //! | `decoding` | bodies that were sent compressed |
 //! | `witness_routes` | `/witness/…`: this server as a witness |
@@ -32,6 +33,7 @@ mod api;
 mod decoding;
 mod doors;
 mod evidence;
+mod files;
 mod hosts;
 mod intake;
 mod keys;
@@ -50,6 +52,7 @@ mod witness_routes;
 
 pub use admission::{Access, Admission};
 pub use api::{Api, ApiSurface, Build, ROUTES, Running};
+pub use files::{DESCRIPTORS_MAX, FileGroup, FilesDoor, FilesError, PatternError, Patterns};
 pub use hosts::AllowedHosts;
 pub use intake::Intake;
 pub use keys::shown_key;

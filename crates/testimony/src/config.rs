@@ -13,7 +13,7 @@ use toml::{Table, Value};
 mod sections;
 
 pub(crate) use sections::{
-    Access, Certificate, EventKind, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record, Syslog,
+    Access, Certificate, EventKind, Files, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record, Syslog,
     Timestamping, Tls, Token, Upstream, Witness, Witnessing,
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) guardrails: Table,
     pub(crate) ingest: Ingest,
     pub(crate) syslog: Syslog,
+    /// Files that are followed, group by group.
+    pub(crate) files: Vec<Files>,
     pub(crate) ledger: Ledger,
     /// Those who cosign this log's checkpoints.
     pub(crate) witness: Vec<Witness>,
@@ -120,6 +122,7 @@ impl Default for Config {
                 mapping: PathBuf::new(),
                 utc_offset_minutes: 0,
             },
+            files: Vec::new(),
             ledger: Ledger {
                 reserve_bytes: ledger.reserve_bytes,
                 wal_segment_bytes: ledger.wal_segment_bytes,

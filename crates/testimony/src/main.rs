@@ -6,6 +6,8 @@ mod certificates;
 mod client;
 mod commands;
 mod config;
+mod files;
+mod mapping;
 mod oidc;
 mod output;
 mod replay;

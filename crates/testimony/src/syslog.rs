@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use ingest::{Mapping, Syslog, SyslogSettings};
+use ingest::{Syslog, SyslogSettings};
 use server::{Intake, SyslogDoor, Tls};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use world::World;
 
 use crate::config::{Config, ConfigError};
+use crate::mapping;
 
 /// Ports that are listened on.
 pub(crate) struct SyslogPorts {
@@ -44,7 +45,7 @@ impl SyslogPorts {
         let (tls, tcp) = (streams.pop().flatten(), streams.pop().flatten());
         let door = Syslog::new(
             SyslogSettings { utc_offset_minutes: settings.utc_offset_minutes, ..SyslogSettings::default() },
-            mapping(world, config)?,
+            mapping::read(world, "syslog.mapping", &settings.mapping)?,
         );
         Ok(Self { udp, tcp, tls, syslog: Arc::new(door) })
     }
@@ -78,15 +79,4 @@ fn address(place: &str, text: &str) -> Result<Option<SocketAddr>, ConfigError> {
         place: place.into(),
         what: format!("{text:?} is not an address and port, such as 127.0.0.1:5514"),
     })
-}
-
-fn mapping(world: &World, config: &Config) -> anyhow::Result<Option<Arc<Mapping>>> {
-    let path = &config.syslog.mapping;
-    if path.as_os_str().is_empty() {
-        return Ok(None);
-    }
-    let read = || format!("syslog.mapping: {}", path.display());
-    let bytes = world.disk.read(path).with_context(read)?;
-    let text = String::from_utf8(bytes).with_context(read)?;
-    Ok(Some(Arc::new(Mapping::compile(&text).with_context(read)?)))
 }

@@ -301,6 +301,33 @@ fn a_deleted_file_whose_last_line_has_no_end_is_let_go_after_a_while() {
 }
 
 #[test]
+fn a_file_where_nobody_can_look_is_waited_for() {
+    let mut world = World::new();
+    world.append(LOG, 3);
+    world.look(4_000);
+    world.acknowledge(9);
+    world.restart();
+    let inode = world.paths.remove(LOG).unwrap();
+    let kept = world.following.cursors();
+    let away = |following: &mut Following, is_hidden: bool| {
+        following.wait_for(|path| is_hidden && path == LOG);
+        following.look(&[], &|_, _, _| None, Timestamp::from_micros(9))
+    };
+    for _ in 0..3 * MISSING_LOOKS_MAX {
+        assert!(away(&mut world.following, true).news.is_empty());
+    }
+    assert_eq!(world.following.cursors(), kept);
+    world.paths.insert(LOG.to_owned(), inode);
+    world.look(4_000);
+    assert!(world.news.iter().all(|news| matches!(news, News::Began { .. })), "{:?}", world.news);
+    assert_eq!(world.read.len(), 3);
+    for _ in 0..=MISSING_LOOKS_MAX {
+        away(&mut world.following, false);
+    }
+    assert!(world.following.cursors().files.is_empty());
+}
+
+#[test]
 fn a_file_with_the_inode_of_another_is_read_from_its_beginning() {
     use Deed::{Acknowledge, Append, Delete, Look, Restart};
     let world = play(vec![Append(9), Look(4_000), Acknowledge(9), Restart, Delete, Append(20), Look(10)]);

@@ -1,13 +1,13 @@
 //! What containers' logs wrap around a line.
 
 use record::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::splitter::Line;
 use crate::cursor::Place;
 
 /// What stands around a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wrapping {
     /// Nothing.

@@ -25,6 +25,7 @@ use crate::alarm::{self, DiskAlarm};
 use crate::certificates::Certificates;
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
+use crate::files::FollowedFiles;
 use crate::ruling::Ruling;
 use crate::syslog::SyslogPorts;
 use crate::terminal::print;
@@ -288,13 +289,14 @@ async fn start_gateway(
     Ok(gateway)
 }
 
-/// The ports that are listened on.
+/// The ports that are listened on, and the files that are followed.
 struct Bound {
     api: TcpListener,
     models: TcpListener,
     /// The main listener's routes once more, where exporters of telemetry send by themselves.
     otlp: Option<TcpListener>,
     syslog: SyslogPorts,
+    files: FollowedFiles,
 }
 
 impl Bound {
@@ -307,16 +309,17 @@ impl Bound {
                 what: format!("{address:?} is not an address and port, such as 127.0.0.1:4317"),
             })?),
         };
+        let files = FollowedFiles::of(world, config)?;
         let (api, models) = (bind(listen.api).await?, bind(listen.gateway).await?);
         let otlp = match otlp {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
-        Ok(Self { api, models, otlp, syslog: SyslogPorts::of(world, config).await? })
+        Ok(Self { api, models, otlp, syslog: SyslogPorts::of(world, config).await?, files })
     }
 }
 
-/// All listeners, each on its lanes.
+/// All listeners, each on its lanes, and those who follow files.
 fn listen(
     bound: Bound,
     router: axum::Router,
@@ -333,9 +336,10 @@ fn listen(
         (ListenLimits::default(), ListenLimits { close_grace: grace, ..ListenLimits::default() });
     let stopped = || stopped(stop.subscribe());
     let api_ports = [Some(bound.api), bound.otlp].into_iter().flatten();
-    let mut listeners: Vec<_> = api_ports
-        .map(|port| tokio::spawn(serve(port, tls.clone(), api_lanes(), hosts.clone(), api_limits, stopped())))
-        .collect();
+    let mut listeners = bound.files.follow(intake, &config.data, stop)?;
+    listeners.extend(
+        api_ports.map(|port| tokio::spawn(serve(port, tls.clone(), api_lanes(), hosts.clone(), api_limits, stopped()))),
+    );
     listeners.extend(bound.syslog.listen(intake, tls.clone(), stop)?);
     listeners.push(tokio::spawn(serve(bound.models, tls, model_lanes, hosts, models_limits, stopped())));
     Ok(listeners)

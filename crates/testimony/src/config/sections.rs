@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ingest::{BodyPlace, Wrapping};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,4 +262,36 @@ pub(crate) struct Syslog {
     pub(crate) mapping: PathBuf,
     /// How far clocks of senders that do not say so are ahead of UTC, in minutes.
     pub(crate) utc_offset_minutes: i16,
+}
+
+/// Files that are followed and read alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Files {
+    /// What the group is called: how far its files were read is kept under this name.
+    pub(crate) name: String,
+    /// Patterns of paths, such as `/var/log/app/*.log`.
+    pub(crate) include: Vec<String>,
+    /// Patterns of what is left out all the same, such as `*.gz`.
+    #[serde(default)]
+    pub(crate) exclude: Vec<String>,
+    /// A file that says what lines become (docs/ingest/mapping.md); empty: `system`.
+    #[serde(default)]
+    pub(crate) mapping: PathBuf,
+    /// What stands around a line: `bare` (nothing), `cri` or `docker`.
+    #[serde(default)]
+    pub(crate) wrapping: Wrapping,
+    /// A regular expression for the lines that begin an entry; empty: all do.
+    #[serde(default)]
+    pub(crate) begins: String,
+    /// Where what an unmapped line says is kept: `attribute` or `content`.
+    #[serde(default)]
+    pub(crate) body: BodyPlace,
+    /// The most bytes of one entry.
+    #[serde(default = "entry_bytes_max")]
+    pub(crate) entry_bytes_max: usize,
+}
+
+fn entry_bytes_max() -> usize {
+    ingest::ENTRY_BYTES_MAX
 }
