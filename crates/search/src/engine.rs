@@ -128,11 +128,19 @@ struct Background {
 }
 
 impl State {
+    /// Takes in everything that is durable.
     fn pull(&mut self) -> Result<(), FollowError> {
-        while let Some(portion) = self.follower.as_mut().map_or(Ok(None), Follower::try_next)? {
+        while self.pull_batch()? {}
+        Ok(())
+    }
+
+    /// Takes in the next batch, if one is durable.
+    fn pull_batch(&mut self) -> Result<bool, FollowError> {
+        let portion = self.follower.as_mut().map_or(Ok(None), Follower::try_next)?;
+        if let Some(portion) = &portion {
             self.live.push(portion.batch().clone(), portion.from());
         }
-        Ok(())
+        Ok(portion.is_some())
     }
 }
 
@@ -149,8 +157,9 @@ impl Engine {
         let (stop, stopped) = sync_channel(1);
         let (worker, log) = (engine.clone(), ledger.clone());
         let thread = std::thread::Builder::new().name("search".into()).spawn(move || {
-            while matches!(stopped.recv_timeout(LOOK_EVERY), Err(RecvTimeoutError::Timeout)) {
-                worker.look(&log, seal_at);
+            let mut wait = LOOK_EVERY;
+            while matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
+                wait = if worker.look(&log, seal_at) { Duration::ZERO } else { LOOK_EVERY };
             }
         });
         let thread = thread.map_err(|error| EngineError::Io(data.to_owned(), error))?;
@@ -224,20 +233,26 @@ impl Engine {
         pool.shutdown_background();
     }
 
-    /// Takes in what is durable, and seals what is due.
-    fn look(&self, ledger: &Ledger, seal_at: SealAt) {
-        let due = {
+    /// Takes in what is durable until a segment is due, and seals it. Whether one was: then there may be more.
+    fn look(&self, ledger: &Ledger, seal_at: SealAt) -> bool {
+        let (first, chunks) = loop {
+            // The lock is let go of between batches, and what lags further behind stays on disk until this has been sealed.
             let mut state = self.lock();
-            if let Err(error) = state.pull() {
-                tracing::error!(%error, "search cannot follow the log");
-                return;
+            let is_more = match state.pull_batch() {
+                Ok(is_more) => is_more,
+                Err(error) => {
+                    tracing::error!(%error, "search cannot follow the log");
+                    return false;
+                }
+            };
+            let due = state.live.due(seal_at.rows, seal_at.bytes);
+            if !due.is_empty() {
+                break (state.live.first(), due);
             }
-            (state.live.first(), state.live.due(seal_at.rows, seal_at.bytes))
+            if !is_more {
+                return false;
+            }
         };
-        let (first, chunks) = due;
-        if chunks.is_empty() {
-            return;
-        }
         // Without the lock: queries go on meanwhile.
         match segment::seal(self.0.world.disk.as_ref(), &self.0.dir, &self.0.origin, first, &chunks) {
             Ok(segment) => {
@@ -248,8 +263,12 @@ impl Engine {
                     state.live.forget_before(end);
                 }
                 ledger.hold(NAME, end);
+                true
             }
-            Err(error) => tracing::warn!(%error, "could not seal a segment; trying again"),
+            Err(error) => {
+                tracing::warn!(%error, "could not seal a segment; trying again");
+                false
+            }
         }
     }
 
