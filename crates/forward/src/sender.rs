@@ -177,7 +177,12 @@ impl Sender {
         self.status.went_well();
         if self.failures > 0 || self.told.is_none() {
             let standing = self.status.now();
-            tracing::info!(to = standing.to, delivered = standing.delivered, waiting = standing.waiting, "records are delivered");
+            tracing::info!(
+                to = standing.to,
+                delivered = standing.delivered,
+                waiting = standing.waiting,
+                "records are delivered"
+            );
             self.told = Some(String::new());
         }
         self.failures = 0;
