@@ -20,6 +20,7 @@
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
 //! | `doors` | `/ingest/…`: events in the formats of others |
+//! | `forwarding` | `/api/v1/forward/…`: records of other logs, delivered by their nodes |
 //! | `syslog` | syslog by datagrams and streams |
 //! | `telemetry` | OTLP, by HTTP and by gRPC |
 //! | `decoding` | bodies that were sent compressed |
@@ -32,6 +33,7 @@ mod api;
 mod decoding;
 mod doors;
 mod evidence;
+mod forwarding;
 mod hosts;
 mod intake;
 mod keys;
@@ -50,6 +52,7 @@ mod witness_routes;
 
 pub use admission::{Access, Admission};
 pub use api::{Api, ApiSurface, Build, ROUTES, Running};
+pub use forwarding::Forwarded;
 pub use hosts::AllowedHosts;
 pub use intake::Intake;
 pub use keys::shown_key;
