@@ -13,7 +13,7 @@ use toml::{Table, Value};
 mod sections;
 
 pub(crate) use sections::{
-    Access, Certificate, EventKind, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record, Syslog,
+    Access, Certificate, EventKind, Forward, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record, Syslog,
     Timestamping, Tls, Token, Upstream, Witness, Witnessing,
 };
 
@@ -49,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) witness: Vec<Witness>,
     pub(crate) witnessing: Witnessing,
     pub(crate) timestamping: Timestamping,
+    pub(crate) forward: Forward,
     pub(crate) limits: Limits,
 }
 
@@ -128,6 +129,13 @@ impl Default for Config {
             witness: Vec::new(),
             witnessing: Witnessing { quorum: PathBuf::new(), cosigns: Vec::new() },
             timestamping: Timestamping { url: String::new(), every: "1h".into() },
+            forward: Forward {
+                to: String::new(),
+                key: String::new(),
+                ca: PathBuf::new(),
+                backlog_max: "8GiB".into(),
+                origin: String::new(),
+            },
             limits: Limits {
                 request_bytes_max: gateway.request_bytes_max,
                 response_bytes_max: gateway.response_bytes_max,
