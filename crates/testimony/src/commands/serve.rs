@@ -116,6 +116,7 @@ fn complete(config: &mut Config, purpose: Purpose) -> Result<(), config::ConfigE
     if purpose == Purpose::Node && config.forward.to.is_empty() {
         return Err(missing("forward.to", "where is the centre? Give --to https://audit.example:4140"));
     }
+    forwarding::backlog_bytes_max(config)?;
     match (config.upstream.url.is_empty(), purpose) {
         (false, _) => Ok(()),
         // A node may be there for its other doors alone; whoever does call a model through it is told when nobody answers.
