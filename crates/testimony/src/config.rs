@@ -129,13 +129,7 @@ impl Default for Config {
             witness: Vec::new(),
             witnessing: Witnessing { quorum: PathBuf::new(), cosigns: Vec::new() },
             timestamping: Timestamping { url: String::new(), every: "1h".into() },
-            forward: Forward {
-                to: String::new(),
-                key: String::new(),
-                ca: PathBuf::new(),
-                backlog_max: "8GiB".into(),
-                origin: String::new(),
-            },
+            forward: Forward::default(),
             limits: Limits {
                 request_bytes_max: gateway.request_bytes_max,
                 response_bytes_max: gateway.response_bytes_max,

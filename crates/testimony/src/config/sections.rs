@@ -243,6 +243,18 @@ pub(crate) struct Forward {
     pub(crate) origin: String,
 }
 
+impl Default for Forward {
+    fn default() -> Self {
+        Self {
+            to: String::new(),
+            key: String::new(),
+            ca: PathBuf::new(),
+            backlog_max: "8GiB".into(),
+            origin: String::new(),
+        }
+    }
+}
+
 /// An authority that says when a checkpoint was there (RFC 3161).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
