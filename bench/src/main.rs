@@ -2,7 +2,7 @@
 //!
 //! Everything runs on this machine in one go: the load, the model server (the scripted one), nginx as a plain proxy where it is
 //! installed, and the release binary of Testimony. The device and its `fdatasync` are measured and printed first. Parts can be
-//! chosen by name: `appends`, `gateway`, `verify`, `ingest`, `rules`; `growth` runs only when it is named.
+//! chosen by name: `appends`, `gateway`, `verify`, `ingest`, `rules`; `growth` and `forward` run only when they are named.
 
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark prepares files and reads the clock")]
@@ -12,6 +12,7 @@ mod appends;
 mod decisions;
 mod detection;
 mod device;
+mod forward;
 mod gateway;
 mod growth;
 mod ingest;
@@ -60,6 +61,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted.iter().any(|name| name == "growth") {
         growth::run(&places)?;
+    }
+    if wanted.iter().any(|name| name == "forward") {
+        forward::run(&places)?;
     }
     Ok(())
 }

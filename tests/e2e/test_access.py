@@ -25,6 +25,7 @@ ROUTES = [
     ("POST", "/api/v1/sql", {"query": "SELECT 1"}, SEARCH),
     ("GET", "/api/v1/calls/01a208f8-ef10-7cbd-8b00-d5608311e505", None, SEARCH),
     ("POST", "/api/v1/records", {"kind": "system"}, {"ingest", "admin"}),
+    ("POST", "/api/v1/forward/example.com/node", {}, {"ingest", "admin"}),
     ("POST", "/v1/traces", {"resourceSpans": []}, {"ingest", "admin"}),
     ("POST", "/v1/logs", {"resourceLogs": []}, {"ingest", "admin"}),
     ("POST", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", None, {"ingest", "admin"}),

@@ -151,6 +151,9 @@ pub enum PeerError {
     /// No certificates.
     #[error(transparent)]
     Roots(#[from] RootsError),
+    /// Credentials that cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// Nobody answers.
     #[error("{base} cannot be reached: {why}")]
     Unreachable {
@@ -186,6 +189,21 @@ impl Peer {
     /// # Errors
     /// When the address cannot be used.
     pub fn new(base: &str) -> Result<Self, PeerError> {
+        Self::opened_by(base, |is_https| Ok(connector(is_https)?))
+    }
+
+    /// A peer by its base URL, which is held against these credentials when it is an https one.
+    ///
+    /// # Errors
+    /// When the address or the credentials cannot be used.
+    pub fn with(base: &str, credentials: &Credentials) -> Result<Self, PeerError> {
+        Self::opened_by(base, |is_https| match is_https {
+            true => Ok(connector_with(credentials)?),
+            false => Ok(connector(false)?),
+        })
+    }
+
+    fn opened_by(base: &str, connector: impl FnOnce(bool) -> Result<Connector, PeerError>) -> Result<Self, PeerError> {
         let wrong = || PeerError::Address(base.to_owned());
         let parts = base.parse::<Uri>().map_err(|_| wrong())?.into_parts();
         let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https")).ok_or_else(wrong)?;

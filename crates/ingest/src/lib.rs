@@ -12,6 +12,7 @@
 //! | [`kubernetes`] | audit events of a Kubernetes API server: its webhook's body, its log files |
 //! | [`opa`] | decision logs of an OPA |
 //! | [`cloudevents`] | CloudEvents 1.0 by HTTP: structured, batched, binary |
+//! | [`forwarded`] | records of another log, as its node delivers them (`POST /api/v1/forward/…`) |
 //! | `fitting` | attributes that fit a leaf, whatever came in |
 //! | `credentials` | JSON that is to be content, without the credentials in it |
 //! | `nesting` | how deep the JSON of an event may be |
@@ -30,6 +31,7 @@ mod credentials;
 mod cursor;
 mod drafting;
 mod fitting;
+pub mod forwarded;
 pub mod history;
 pub mod kubernetes;
 mod lines;

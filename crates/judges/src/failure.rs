@@ -39,7 +39,9 @@ impl Failure {
             PeerError::Slow { .. } => Self::Slow(timeout_ms),
             PeerError::TooLarge { bytes_max, .. } => Self::Long(bytes_max),
             PeerError::Unreachable { why, .. } => Self::Unreachable(why),
-            PeerError::Address(_) | PeerError::Roots(_) | PeerError::Token => Self::Question,
+            PeerError::Address(_) | PeerError::Roots(_) | PeerError::Credentials(_) | PeerError::Token => {
+                Self::Question
+            }
         }
     }
 }

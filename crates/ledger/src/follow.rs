@@ -10,6 +10,7 @@ use tlog::{Bundle, EntriesPath, TILE_WIDTH};
 use tokio::sync::{Notify, watch};
 use world::Disk;
 
+use crate::backlog::{self, Backlog, Waiting};
 use crate::batch::{Batch, Entry};
 use crate::frame;
 use crate::wal::{Durable, decode_head, list_segments, segment_path};
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     recent: Mutex<Recent>,
     /// What each follower still needs of the write-ahead log: everything from this index on.
     holds: Mutex<BTreeMap<&'static str, u64>>,
+    /// What waits to be delivered elsewhere; none: nothing is delivered.
+    waiting: Mutex<Option<Waiting>>,
     wanted_durable: AtomicU64,
     segment_waits: Notify,
     /// The size of the checkpoint in `log/checkpoint`.
@@ -69,6 +72,7 @@ impl Shared {
             point: watch::Sender::new(point),
             recent: Mutex::new(Recent { batches: VecDeque::new(), bytes: 0, bytes_max: recent_bytes_max }),
             holds: Mutex::new(BTreeMap::new()),
+            waiting: Mutex::new(None),
             wanted_durable: AtomicU64::new(0),
             segment_waits: Notify::new(),
             published: watch::Sender::new(0),
@@ -87,6 +91,7 @@ impl Shared {
     pub(crate) fn publish(&self, batch: Durable<Arc<Batch>>) {
         let batch = batch.into_inner();
         let point = DurablePoint { size: batch.end(), checkpoint: batch.checkpoint().into() };
+        self.with_waiting(|waiting| waiting.take_in(batch.end(), batch.buffer().len() as u64));
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             recent.bytes += batch.memory_bytes();
@@ -131,6 +136,28 @@ impl Shared {
 
     pub(crate) fn hold(&self, follower: &'static str, from: u64) {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(follower, from);
+    }
+
+    /// From here on what is not delivered is counted, and the write-ahead log keeps it.
+    pub(crate) fn keep_for_delivery(&self, waiting: Waiting) {
+        self.hold(backlog::NAME, 0);
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
+    }
+
+    /// Everything before this index has been delivered.
+    pub(crate) fn deliver(&self, before: u64) {
+        if self.with_waiting(|waiting| waiting.deliver(before)).is_some() {
+            self.hold(backlog::NAME, before);
+        }
+    }
+
+    /// What waits; nothing where nothing is delivered.
+    pub(crate) fn backlog(&self) -> Option<Backlog> {
+        self.with_waiting(|waiting| waiting.backlog())
+    }
+
+    pub(crate) fn with_waiting<T>(&self, with: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(with)
     }
 
     /// Everything before this index is durable with all followers.

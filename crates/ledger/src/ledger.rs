@@ -11,6 +11,7 @@ use tlog::{Checkpoint, SignerKey};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use world::{DirectoryLock, LockError, World};
 
+use crate::backlog::{Backlog, Waiting};
 use crate::follow::{DurablePoint, FollowError, Follower, Portion, Shared};
 use crate::identity::{Identity, IdentityError};
 use crate::once::Once;
@@ -37,6 +38,9 @@ pub struct Options {
     /// Whether somebody takes the checkpoints to witnesses: each is then published when it comes back
     /// ([`Ledger::next_candidate`], [`Ledger::publish_cosigned`]), or after some seconds without.
     pub is_witnessed: bool,
+    /// How much of the write-ahead log may wait to be delivered elsewhere ([`Ledger::delivered`]); none: nothing is delivered, and
+    /// nothing kept for it. At the bound appending finds no space.
+    pub backlog_bytes_max: Option<u64>,
 }
 
 impl Default for Options {
@@ -48,6 +52,7 @@ impl Default for Options {
             recent_bytes_max: 64 << 20,
             queue_bytes_max: 128 << 20,
             is_witnessed: false,
+            backlog_bytes_max: None,
         }
     }
 }
@@ -166,15 +171,24 @@ impl Ledger {
         let lock = world.disk.lock(data)?;
         let identity = Identity::open_or_create(world, data, options.origin.as_deref())?;
         let mut last_received = Timestamp::from_micros(i64::MIN);
+        let mut waiting: Option<Waiting> = None;
         let found = recover(world.disk.as_ref(), data, &identity, &mut |batch| {
+            if let Some(bytes_max) = options.backlog_bytes_max {
+                let waiting = waiting.get_or_insert_with(|| Waiting::new(bytes_max, batch.first()));
+                waiting.take_in(batch.end(), batch.buffer().len() as u64);
+            }
             let last =
                 batch.entries().last().and_then(|entry| Some(record::Envelope::parse(entry.leaf).ok()?.received));
             last_received = last.map_or(last_received, |received| received.max(last_received));
         })?;
         let wal = open_wal(world, data, &identity.signer, &found, options).map_err(io)?;
         let open_calls = found.tally.open_calls().collect();
-        let torn = found.torn.clone();
+        let (torn, size) = (found.torn.clone(), found.tally.size());
         let ledger = Self::start(world, data, options, lock, identity.signer.clone(), found, wal, last_received)?;
+        // Nothing is released before something is appended, and nobody can append yet.
+        if let Some(bytes_max) = options.backlog_bytes_max {
+            ledger.0.shared.keep_for_delivery(waiting.unwrap_or_else(|| Waiting::new(bytes_max, size)));
+        }
         Ok(Opened { ledger, identity, torn, open_calls })
     }
 
@@ -338,7 +352,8 @@ impl Ledger {
             return false;
         }
         let free = self.0.world.disk.free_bytes(&self.0.shared.data).unwrap_or(0);
-        let has_room = free >= self.0.reserve_bytes.saturating_add(ROOM_AGAIN_BYTES);
+        let may_wait = self.0.shared.with_waiting(|waiting| waiting.has_room_again()).unwrap_or(true);
+        let has_room = may_wait && free >= self.0.reserve_bytes.saturating_add(ROOM_AGAIN_BYTES);
         if has_room {
             self.0.is_full.store(false, Ordering::Relaxed);
         }
@@ -350,7 +365,9 @@ impl Ledger {
     #[must_use]
     pub fn is_tight(&self) -> bool {
         let free = self.0.world.disk.free_bytes(&self.0.shared.data).unwrap_or(0);
-        free < self.0.reserve_bytes.saturating_add(TIGHT_BYTES)
+        let is_backlog_tight =
+            self.backlog().is_some_and(|backlog| backlog.bytes.saturating_add(TIGHT_BYTES) > backlog.bytes_max);
+        is_backlog_tight || free < self.0.reserve_bytes.saturating_add(TIGHT_BYTES)
     }
 
     /// Waits until the device under the log fails, and says how. For ever, on a good day.
@@ -411,6 +428,18 @@ impl Ledger {
     /// Keeps the write-ahead log from this index on until the named follower calls again with a higher one.
     pub fn hold(&self, follower: &'static str, from: u64) {
         self.0.shared.hold(follower, from);
+    }
+
+    /// Everything before this index is durable where it is delivered to, so that the write-ahead log need not keep it any longer. It
+    /// does keep all of it until this is called, from the start of the log on ([`Options::backlog_bytes_max`]).
+    pub fn delivered(&self, before: u64) {
+        self.0.shared.deliver(before);
+    }
+
+    /// What waits to be delivered; nothing for a log that is not delivered anywhere.
+    #[must_use]
+    pub fn backlog(&self) -> Option<Backlog> {
+        self.0.shared.backlog()
     }
 
     /// The batch with a durable record; without content once the write-ahead log has let it go.

@@ -27,10 +27,12 @@
 //! | `identity` | the log's key and the fingerprint key |
 //! | `rotation` | a new key for the log |
 //! | `archive` | reading the directory of a stopped log |
+//! | `backlog` | what waits to be delivered elsewhere, and its bound |
 //!
 //! This crate never waits for the network and never parses a request.
 
 mod archive;
+mod backlog;
 mod batch;
 mod follow;
 mod frame;
@@ -48,6 +50,7 @@ mod wal;
 mod writer;
 
 pub use archive::Archive;
+pub use backlog::Backlog;
 pub use batch::{Batch, Entry};
 pub use follow::{DurablePoint, FollowError, Follower, Portion};
 pub use identity::{Identity, IdentityError};

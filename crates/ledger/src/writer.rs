@@ -19,6 +19,7 @@ use record::{Timestamp, Unsequenced};
 use tlog::{Checkpoint, SignerKey};
 use world::World;
 
+use crate::backlog::OWN_PRODUCER;
 use crate::batch::Batch;
 use crate::follow::Shared;
 use crate::frame::{Frame, FrameWriter};
@@ -110,6 +111,11 @@ fn write(mut slot: MutexGuard<'_, Option<Writer>>, records: &[&Unsequenced]) -> 
     }
 }
 
+/// There is no room: nothing was written, and it may be tried again.
+fn full(cause: String) -> WriteError {
+    WriteError::Full(std::io::Error::new(std::io::ErrorKind::StorageFull, cause))
+}
+
 impl Writer {
     fn commit(&mut self, records: &[&Unsequenced]) -> Result<Durable<Written>, WriteError> {
         let Placement { new, spots } = self.once.place(records, self.tally.size());
@@ -142,7 +148,11 @@ impl Writer {
         let free = self.world.disk.free_bytes(&self.shared.data).map_err(WriteError::Fatal)?;
         if free < self.reserve_bytes.saturating_add(wanted as u64) {
             let cause = format!("{free} bytes are free, {} are kept in reserve", self.reserve_bytes);
-            return Err(WriteError::Full(std::io::Error::new(std::io::ErrorKind::StorageFull, cause)));
+            return Err(full(cause));
+        }
+        let is_over = self.shared.with_waiting(|waiting| waiting.is_over_with(wanted as u64)).unwrap_or(false);
+        if is_over && records.iter().any(|record| record.producer() != OWN_PRODUCER) {
+            return Err(full("as many bytes wait to be delivered as may".to_owned()));
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use witness::Cosigner;
 use crate::admission::{Access, Admission, Caller, admit};
 use crate::doors;
 use crate::evidence::evidence_for;
+use crate::forwarding::{self, Forwarded};
 use crate::intake::Intake;
 use crate::keys;
 use crate::listen::Surface;
@@ -38,7 +39,7 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 34] = [
+pub const ROUTES: [(&str, &str, Access); 35] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -48,6 +49,7 @@ pub const ROUTES: [(&str, &str, Access); 34] = [
     ("POST", "/api/v1/sql", Access::Within(Action::Search)),
     ("GET", "/api/v1/calls/{id}", Access::Within(Action::Search)),
     ("POST", "/api/v1/records", Access::Within(Action::Ingest)),
+    ("POST", "/api/v1/forward/{*origin}", Access::Within(Action::Ingest)),
     ("GET", "/api/v1/records/{id}", Access::Within(Action::Search)),
     ("GET", "/api/v1/records/{id}/proof", Access::Within(Action::Prove)),
     ("GET", "/api/v1/tail", Access::Within(Action::Search)),
@@ -116,6 +118,10 @@ pub struct Running {
     pub intake: Intake,
     /// Who may pass.
     pub admission: Admission,
+    /// What other logs have delivered.
+    pub forwarded: Forwarded,
+    /// How far this log is delivered elsewhere, where it is.
+    pub delivery: Option<forward::Status>,
 }
 
 impl Api {
@@ -139,6 +145,10 @@ impl Api {
 
     pub(crate) fn intake(&self) -> Option<&Intake> {
         self.0.running.as_ref().map(|running| &running.intake)
+    }
+
+    pub(crate) fn forwarded(&self) -> Option<&Forwarded> {
+        self.0.running.as_ref().map(|running| &running.forwarded)
     }
 
     pub(crate) fn witness(&self) -> Option<Cosigner> {
@@ -168,6 +178,7 @@ impl Api {
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
             .merge(doors::routes())
+            .merge(forwarding::routes())
             .route("/api/v1/records/{id}", get(record))
             .route("/api/v1/records/{id}/proof", get(proof))
             .route("/api/v1/tail", get(follow))
@@ -244,12 +255,16 @@ async fn version(State(api): State<Api>) -> Json<Value> {
 
 async fn log(State(api): State<Api>) -> Json<Value> {
     let durable = api.ledger().map(Ledger::durable);
-    Json(json!({
+    let mut log = json!({
         "origin": api.0.key.name(),
         "vkey": api.0.key.to_string(),
         "size": durable.as_ref().map(|point| point.size),
         "checkpoint": durable.as_ref().map(|point| point.checkpoint.as_ref()),
-    }))
+    });
+    if let Some(delivery) = api.0.running.as_ref().and_then(|running| running.delivery.as_ref()) {
+        log["forward"] = json!(delivery.now());
+    }
+    Json(log)
 }
 
 #[derive(Deserialize)]

@@ -117,7 +117,7 @@ impl Intake {
     }
 
     /// Why the sender may not add this record: it says that it is from where they have nothing to say.
-    fn refused(&self, caller: &Caller, draft: &Draft, now: Timestamp) -> Option<String> {
+    pub(crate) fn refused(&self, caller: &Caller, draft: &Draft, now: Timestamp) -> Option<String> {
         let identity = caller.identity.as_ref()?;
         let model = match draft.attributes.value("gen_ai.request.model") {
             Some(Attribute::Text(model)) => Some(model.as_ref()),
@@ -145,7 +145,7 @@ fn told(nth: usize, receipt: &Receipt) -> Value {
 }
 
 /// Masks what the guardrails of prompts mask, in content and in attributes; or says why the record may not be kept.
-fn mask(rules: &Rules, draft: &mut Draft) -> Result<(), String> {
+pub(crate) fn mask(rules: &Rules, draft: &mut Draft) -> Result<(), String> {
     for field in &mut draft.content {
         if let Some(masked) = masked(rules, std::str::from_utf8(&field.bytes).unwrap_or_default())? {
             field.bytes = masked.into_bytes();

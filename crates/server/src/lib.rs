@@ -20,6 +20,7 @@
 //! | `intake` | records that others send |
 //! | `log_files` | `/log/…`: the published log as tlog-tiles names it |
 //! | `doors` | `/ingest/…`: events in the formats of others |
+//! | `forwarding` | `/api/v1/forward/…`: records of other logs, delivered by their nodes |
 //! | `syslog` | syslog by datagrams and streams |
 //! | `files` | files that others write, followed |
 //! | `telemetry` | OTLP, by HTTP and by gRPC |
@@ -34,6 +35,7 @@ mod decoding;
 mod doors;
 mod evidence;
 mod files;
+mod forwarding;
 mod hosts;
 mod intake;
 mod keys;
@@ -53,6 +55,7 @@ mod witness_routes;
 pub use admission::{Access, Admission};
 pub use api::{Api, ApiSurface, Build, ROUTES, Running};
 pub use files::{DESCRIPTORS_MAX, FileGroup, FilesDoor, FilesError, PatternError, Patterns};
+pub use forwarding::Forwarded;
 pub use hosts::AllowedHosts;
 pub use intake::Intake;
 pub use keys::shown_key;

@@ -15,17 +15,60 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A level is left again only once the disk is this many percent below it, so that one file does not ring it twice.
 const HYSTERESIS_PERCENT: u8 = 2;
 
-/// The disk under the log, and what it was found to be last.
-pub(crate) struct DiskAlarm {
-    world: World,
-    data: PathBuf,
-    source: Arc<Source>,
+/// Levels in percent, and which of them was told of last.
+pub(crate) struct Levels {
     /// In rising order.
     levels: Vec<u8>,
     /// The highest level that stands in the log; 0 when none does.
     recorded: u8,
     /// The same for the program's own log, which has room where the log may have none.
     said: u8,
+}
+
+/// Where something stands among its levels.
+pub(crate) struct Passing {
+    /// The highest level that it is at; 0 when it is at none.
+    pub(crate) level: u8,
+    /// `raised` or `cleared`.
+    pub(crate) state: &'static str,
+    /// The level that was passed.
+    pub(crate) threshold: u8,
+    /// Whether the program's own log has not said so yet.
+    pub(crate) is_unsaid: bool,
+    /// Whether the log itself does not hold it yet.
+    pub(crate) is_unrecorded: bool,
+}
+
+impl Levels {
+    pub(crate) const fn new(levels: Vec<u8>) -> Self {
+        Self { levels, recorded: 0, said: 0 }
+    }
+
+    /// What there is to tell of something that is so full.
+    pub(crate) fn at(&mut self, used: u8) -> Passing {
+        let reached = |used: u8| self.levels.iter().copied().filter(|level| *level <= used).max().unwrap_or(0);
+        let level = match reached(used) {
+            level if level > self.recorded => level,
+            _ => reached(used.saturating_add(HYSTERESIS_PERCENT)).min(self.recorded),
+        };
+        let (state, threshold) = if level > self.recorded { ("raised", level) } else { ("cleared", self.recorded) };
+        let is_unsaid = level != self.said;
+        self.said = level;
+        Passing { level, state, threshold, is_unsaid, is_unrecorded: level != self.recorded }
+    }
+
+    /// The log holds a record of this level.
+    pub(crate) const fn recorded(&mut self, level: u8) {
+        self.recorded = level;
+    }
+}
+
+/// The disk under the log, and what it was found to be last.
+pub(crate) struct DiskAlarm {
+    world: World,
+    data: PathBuf,
+    source: Arc<Source>,
+    levels: Levels,
 }
 
 /// Reads levels as they are configured: `80,90,95`; none: no alarm.
@@ -43,7 +86,7 @@ pub(crate) fn levels(text: &str) -> Result<Vec<u8>, ConfigError> {
 
 impl DiskAlarm {
     pub(crate) const fn new(world: World, data: PathBuf, source: Arc<Source>, levels: Vec<u8>) -> Self {
-        Self { world, data, source, levels, recorded: 0, said: 0 }
+        Self { world, data, source, levels: Levels::new(levels) }
     }
 
     /// Looks at the disk for as long as it is let.
@@ -55,7 +98,7 @@ impl DiskAlarm {
             if let Some((level, draft)) = self.look()
                 && ledger.append(draft).await.is_ok()
             {
-                self.recorded = level;
+                self.levels.recorded(level);
             }
         }
     }
@@ -63,17 +106,11 @@ impl DiskAlarm {
     /// The level that the disk is at and what there is to record of it, if that is not in the log yet.
     fn look(&mut self) -> Option<(u8, Draft)> {
         let used = self.world.disk.used_percent(&self.data).ok()?;
-        let reached = |used: u8| self.levels.iter().copied().filter(|level| *level <= used).max().unwrap_or(0);
-        let level = match reached(used) {
-            level if level > self.recorded => level,
-            _ => reached(used.saturating_add(HYSTERESIS_PERCENT)).min(self.recorded),
-        };
-        let (state, threshold) = if level > self.recorded { ("raised", level) } else { ("cleared", self.recorded) };
-        if level != self.said {
-            self.said = level;
+        let Passing { level, state, threshold, is_unsaid, is_unrecorded } = self.levels.at(used);
+        if is_unsaid {
             tracing::warn!(used_percent = used, threshold, state, "the disk under the log");
         }
-        (level != self.recorded).then(|| (level, self.draft(state, threshold, used)))
+        is_unrecorded.then(|| (level, self.draft(state, threshold, used)))
     }
 
     fn draft(&self, state: &'static str, threshold: u8, used: u8) -> Draft {
@@ -119,7 +156,7 @@ mod tests {
             .map(|used| {
                 disk.set_used_percent(used);
                 let found = alarm.look();
-                alarm.recorded = found.as_ref().map_or(alarm.recorded, |(level, _)| *level);
+                alarm.levels.recorded = found.as_ref().map_or(alarm.levels.recorded, |(level, _)| *level);
                 let text =
                     |draft: &Draft, name: &str| draft.attributes.value(name).map_or(String::new(), Value::to_json);
                 let threshold = "testimony.alarm.threshold_percent";
@@ -137,7 +174,7 @@ mod tests {
         disk.set_used_percent(96);
         assert!(alarm.look().is_some());
         assert!(alarm.look().is_some_and(|(level, _)| level == 95));
-        alarm.recorded = 95;
+        alarm.levels.recorded(95);
         assert!(alarm.look().is_none());
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod forward;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod key;

@@ -13,8 +13,8 @@ use toml::{Table, Value};
 mod sections;
 
 pub(crate) use sections::{
-    Access, Certificate, EventKind, Files, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record, Syslog,
-    Timestamping, Tls, Token, Upstream, Witness, Witnessing,
+    Access, Certificate, EventKind, Files, Forward, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record,
+    Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
 };
 
 /// Everything that can be set.
@@ -51,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) witness: Vec<Witness>,
     pub(crate) witnessing: Witnessing,
     pub(crate) timestamping: Timestamping,
+    pub(crate) forward: Forward,
     pub(crate) limits: Limits,
 }
 
@@ -131,6 +132,7 @@ impl Default for Config {
             witness: Vec::new(),
             witnessing: Witnessing { quorum: PathBuf::new(), cosigns: Vec::new() },
             timestamping: Timestamping { url: String::new(), every: "1h".into() },
+            forward: Forward::default(),
             limits: Limits {
                 request_bytes_max: gateway.request_bytes_max,
                 response_bytes_max: gateway.response_bytes_max,

@@ -2,11 +2,13 @@
 
 mod admitting;
 mod alarm;
+mod backlog;
 mod certificates;
 mod client;
 mod commands;
 mod config;
 mod files;
+mod forwarding;
 mod mapping;
 mod oidc;
 mod output;
@@ -23,7 +25,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{check, demo, import, ingest, key, login, policy, prove, search, serve, show, sql, tail, verify};
+use commands::{
+    check, demo, forward, import, ingest, key, login, policy, prove, search, serve, show, sql, tail, verify,
+};
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
 /// gateway's time.
@@ -45,6 +49,8 @@ const EXIT_CODES: &str = "Exit codes: 0 good, 1 error, 2 usage, 3 verification f
 enum Command {
     /// Record every call: a gateway in front of a model server, and everything around it
     Serve(serve::Arguments),
+    /// A node in the field: serve, and deliver every record to a centre, however long that is away
+    Forward(forward::Arguments),
     /// See it work: no configuration, nothing else running
     Demo(demo::Arguments),
     /// Find records: testimony search 'model:gemma* "refund"' --since 7d
@@ -91,6 +97,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Forward(arguments) => forward::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Search(arguments) => search::run(arguments),
         Command::Sql(arguments) => sql::run(arguments),

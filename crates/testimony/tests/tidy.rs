@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "record",
     "tlog",
     "verify",
@@ -21,6 +21,7 @@ const ORDER: [&str; 17] = [
     "access",
     "ledger",
     "witness",
+    "forward",
     "ingest",
     "search",
     "guardrails",

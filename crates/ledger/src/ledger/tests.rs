@@ -8,6 +8,7 @@ use world::{Disk, Fault, ManualClock, SeededEntropy, SimulatedDisk};
 use super::*;
 use crate::Archive;
 
+mod delivery;
 mod failpoints;
 mod once;
 mod power;

@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use access::{Glob, KeyStore};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use forward::Sender;
 use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstream};
 use ingest::cloudevents::Kinds;
 use ingest::otlp;
 use ledger::{Identity, Ledger, Opened, PublishedLog};
-use record::{Kind, Uuid};
+use record::{Kind, Source, Uuid};
 use search::{Engine, SealAt};
-use server::{AllowedHosts, Api, ApiSurface, GatewaySurface, Intake, Lane, ListenLimits, Tls, serve};
+use server::{AllowedHosts, Api, ApiSurface, Forwarded, GatewaySurface, Intake, Lane, ListenLimits, Tls, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use witness::Ahead;
@@ -22,10 +24,12 @@ use world::World;
 use crate::Verdict;
 use crate::admitting::Admitting;
 use crate::alarm::{self, DiskAlarm};
+use crate::backlog::BacklogAlarm;
 use crate::certificates::Certificates;
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::files::FollowedFiles;
+use crate::forwarding;
 use crate::ruling::Ruling;
 use crate::syslog::SyslogPorts;
 use crate::terminal::print;
@@ -59,7 +63,24 @@ pub(crate) struct Arguments {
     gateway: Option<String>,
 }
 
+/// What a server is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To stand in front of a model server.
+    Gateway,
+    /// To deliver what it records to a centre; models may be served too.
+    Node,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    run_as(arguments, &[], Purpose::Gateway)
+}
+
+pub(crate) fn run_as(
+    arguments: &Arguments,
+    more: &[(&'static str, &Option<String>)],
+    purpose: Purpose,
+) -> anyhow::Result<Verdict> {
     let flags = [
         ("data", &arguments.data),
         ("upstream.url", &arguments.upstream),
@@ -69,15 +90,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         ("listen.api", &arguments.listen),
         ("listen.gateway", &arguments.gateway),
     ];
-    let flags: Vec<(&str, String)> = flags.iter().filter_map(|(key, value)| Some((*key, (*value).clone()?))).collect();
-    let config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;
-    if config.upstream.url.is_empty() {
-        return Err(config::ConfigError::Value {
-            place: "upstream.url".into(),
-            what: "where is the model server? Give --upstream http://127.0.0.1:11434/v1 (Ollama), or see it work with `testimony demo`".into(),
-        }
-        .into());
-    }
+    let flags = flags.iter().chain(more);
+    let flags: Vec<(&str, String)> = flags.filter_map(|(key, value)| Some((*key, (*value).clone()?))).collect();
+    let mut config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;
+    complete(&mut config, purpose)?;
     let runtime = runtime()?;
     let mut running = runtime.block_on(Running::start(config))?;
     // Listened for before the greeting: whoever has read that may stop the server.
@@ -93,6 +109,27 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     tracing::info!("stopping; calls under way may end");
     running.stop(&runtime);
     result
+}
+
+/// Says what is missing, or puts the usual in its place.
+fn complete(config: &mut Config, purpose: Purpose) -> Result<(), config::ConfigError> {
+    let missing = |place: &str, what: &str| config::ConfigError::Value { place: place.into(), what: what.into() };
+    if purpose == Purpose::Node && config.forward.to.is_empty() {
+        return Err(missing("forward.to", "where is the centre? Give --to https://audit.example:4140"));
+    }
+    forwarding::backlog_bytes_max(config)?;
+    match (config.upstream.url.is_empty(), purpose) {
+        (false, _) => Ok(()),
+        // A node may be there for its other doors alone; whoever does call a model through it is told when nobody answers.
+        (true, Purpose::Node) => {
+            config.upstream.url = "http://127.0.0.1:11434/v1".into();
+            Ok(())
+        }
+        (true, Purpose::Gateway) => Err(missing(
+            "upstream.url",
+            "where is the model server? Give --upstream http://127.0.0.1:11434/v1 (Ollama), or see it work with `testimony demo`",
+        )),
+    }
 }
 
 /// Resolves when a witness has seen another history of this log.
@@ -161,8 +198,10 @@ impl Running {
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
         let settings = gateway_settings(&config, key.name())?;
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
-        let system = config.source(key.name(), "system");
-        let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.into(), alarm_levels);
+        let system = Arc::new(config.source(key.name(), "system"));
+        let disk_alarm = DiskAlarm::new(world.clone(), config.data.clone(), system.clone(), alarm_levels);
+        let sender = forwarding::sender(&world, &config, &ledger)?;
+        let delivery = sender.as_ref().map(Sender::status);
         let ruling = Ruling::start(&world, &config, &ledger).await?;
         let Admitting { admission, access, anonymous, issuers } =
             Admitting::of(&world, &config, &ledger, &identity, ruling.rules())?;
@@ -170,12 +209,14 @@ impl Running {
         let judges = (access, ruling.rules());
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
         let intake = intake(&world, &config, &ledger, ruling.rules())?;
-        let running = server::Running { intake: intake.clone(), admission };
+        let forwarded = Forwarded::new(&world, &config.data, &ledger);
+        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
         let listeners = listen(bound, router, &gateway, &intake, tls, &config, &stop)?;
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
+        background.extend(deliver(&world, &ledger, sender, system));
         background.push(tokio::spawn(write_last_used(keys.clone())));
         background.extend(certificates.map(|certificates| tokio::spawn(certificates.watch())));
         background.extend(issuers.into_iter().map(|issuer| tokio::spawn(issuer.keep_keys(world.clone()))));
@@ -241,6 +282,10 @@ impl Running {
         }
         if let Some(witness) = &self.witness_key {
             text.push_str(&format!("  witness    {witness}   at {scheme}://{api}/witness\n"));
+        }
+        if !self.config.forward.to.is_empty() {
+            let to = record::without_credentials(&self.config.forward.to);
+            text.push_str(&format!("  forward    {to}   every record is delivered there\n"));
         }
         let is_usual = api.port() == 4140 && scheme == "http";
         let server = if is_usual { String::new() } else { format!(" --server {scheme}://{api}") };
@@ -393,8 +438,21 @@ fn model_lanes(gateway: &Gateway) -> anyhow::Result<Vec<(Lane, GatewaySurface)>>
         .collect()
 }
 
+/// What takes this log to its centre, and the alarm before more waits for that than may.
+fn deliver(
+    world: &World,
+    ledger: &Ledger,
+    sender: Option<Sender>,
+    system: Arc<Source>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let Some(sender) = sender else { return Vec::new() };
+    let alarm = BacklogAlarm::new(world.clone(), ledger.clone(), system);
+    vec![tokio::spawn(sender.run()), tokio::spawn(alarm.watch())]
+}
+
 fn open_log(world: &World, config: &Config, is_witnessed: bool) -> anyhow::Result<Opened> {
-    let opened = Ledger::open(world, &config.data, &ledger_options(config, is_witnessed))?;
+    let options = ledger_options(config, is_witnessed, forwarding::backlog_bytes_max(config)?);
+    let opened = Ledger::open(world, &config.data, &options)?;
     if let Some(torn) = &opened.torn {
         tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
             "cut away the torn end of the write-ahead log: a record that was never acknowledged");
@@ -411,12 +469,13 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("could not listen on {address}: is Testimony running already?"))
 }
 
-fn ledger_options(config: &Config, is_witnessed: bool) -> ledger::Options {
+fn ledger_options(config: &Config, is_witnessed: bool, backlog_bytes_max: Option<u64>) -> ledger::Options {
     ledger::Options {
         origin: Some(config.origin.clone()).filter(|origin| !origin.is_empty()),
         wal_segment_bytes: config.ledger.wal_segment_bytes,
         reserve_bytes: config.ledger.reserve_bytes,
         is_witnessed,
+        backlog_bytes_max,
         ..ledger::Options::default()
     }
 }

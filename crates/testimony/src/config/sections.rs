@@ -228,6 +228,34 @@ pub(crate) struct Witnessing {
     pub(crate) cosigns: Vec<String>,
 }
 
+/// A centre that has this log's records too, and keeps them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Forward {
+    /// Its base URL; empty: nothing is delivered anywhere.
+    pub(crate) to: String,
+    /// The API key or token that it is shown.
+    pub(crate) key: String,
+    /// The authorities that it is held against (PEM); empty: this machine's.
+    pub(crate) ca: PathBuf,
+    /// How much may wait for it: `8GiB`.
+    pub(crate) backlog_max: String,
+    /// The name that it knows this log by; empty: the log's own.
+    pub(crate) origin: String,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self {
+            to: String::new(),
+            key: String::new(),
+            ca: PathBuf::new(),
+            backlog_max: "8GiB".into(),
+            origin: String::new(),
+        }
+    }
+}
+
 /// An authority that says when a checkpoint was there (RFC 3161).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
