@@ -91,6 +91,9 @@ pub(crate) fn write_map<'v, 'd: 'v>(out: &mut Vec<u8>, entries: impl Iterator<It
 /// The order of RFC 8785, section 3.2.3: by UTF-16 code units. Bytes of UTF-8 sort the same way but where characters beyond
 /// U+FFFF (from byte 0xF0 on) meet those from U+E000 on (from 0xEE on).
 pub(crate) fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
+    if a.is_ascii() && b.is_ascii() {
+        return a.cmp(b);
+    }
     match a.bytes().zip(b.bytes()).find(|(x, y)| x != y) {
         Some((x, y)) if x.max(y) >= 0xEE => a.encode_utf16().cmp(b.encode_utf16()),
         _ => a.cmp(b),

@@ -13,7 +13,7 @@ use datafusion::prelude::{DataFrame, col, lit};
 use futures_util::StreamExt as _;
 use ledger::{Batch, FollowError, Follower, Ledger};
 use record::Timestamp;
-use world::World;
+use world::{World, give_way};
 
 use crate::answer::Answer;
 use crate::language::{QueryError, compile, parse};
@@ -157,6 +157,8 @@ impl Engine {
         let (stop, stopped) = sync_channel(1);
         let (worker, log) = (engine.clone(), ledger.clone());
         let thread = std::thread::Builder::new().name("search".into()).spawn(move || {
+            // Recording goes first: what is not sealed yet is searchable all the same, once somebody asks.
+            give_way();
             let mut wait = LOOK_EVERY;
             while matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
                 wait = if worker.look(&log, seal_at) { Duration::ZERO } else { LOOK_EVERY };

@@ -14,6 +14,7 @@ use ingest::cloudevents::Kinds;
 use ingest::{Arrival, Form, Rejected, otlp, records};
 use ledger::{AppendError, Ledger, Receipt};
 use record::{Draft, Source, Timestamp, Value as Attribute};
+use serde::Serialize;
 use serde_json::{Value, json};
 use world::World;
 
@@ -61,7 +62,7 @@ impl Intake {
         let (mut receipts, mut rejected) = (Vec::with_capacity(fates.len()), Vec::new());
         for (nth, fate) in fates.into_iter().enumerate() {
             match fate {
-                Ok(receipt) => receipts.push(told(nth, &receipt)),
+                Ok(receipt) => receipts.push(Told::of(nth, &receipt)),
                 Err(why) => rejected.push((nth, why)),
             }
         }
@@ -72,7 +73,7 @@ impl Intake {
         let rejected: Vec<Value> =
             rejected.into_iter().map(|(nth, why)| json!({"record": nth, "error": why})).collect();
         let origin = self.ledger.origin().as_ref();
-        Ok(Json(json!({"origin": origin, "receipts": receipts, "rejected": rejected})).into_response())
+        Ok(Json(Stored { origin, receipts, rejected }).into_response())
     }
 
     /// Stores what a door has read, as far as the sender may add it and nothing in it has to be withheld.
@@ -134,14 +135,29 @@ fn sender(caller: &Caller) -> Option<&str> {
     Some(identity.id.as_str())
 }
 
-fn told(nth: usize, receipt: &Receipt) -> Value {
-    json!({
-        "record": nth,
-        "id": receipt.id.to_string(),
-        "index": receipt.index,
-        "leaf_hash": receipt.leaf_hash.to_string(),
-        "repeat": receipt.is_repeat,
-    })
+/// What a sender is told.
+#[derive(Serialize)]
+struct Stored<'a> {
+    origin: &'a str,
+    receipts: Vec<Told>,
+    rejected: Vec<Value>,
+}
+
+/// Where a record stands.
+#[derive(Serialize)]
+struct Told {
+    record: usize,
+    id: String,
+    index: u64,
+    leaf_hash: String,
+    repeat: bool,
+}
+
+impl Told {
+    fn of(record: usize, receipt: &Receipt) -> Self {
+        let (id, leaf_hash) = (receipt.id.to_string(), receipt.leaf_hash.to_string());
+        Self { record, id, index: receipt.index, leaf_hash, repeat: receipt.is_repeat }
+    }
 }
 
 /// Masks what the guardrails of prompts mask, in content and in attributes; or says why the record may not be kept.

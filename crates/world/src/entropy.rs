@@ -1,5 +1,6 @@
 //! Random bytes.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A source of random bytes.
@@ -23,18 +24,53 @@ impl dyn Entropy {
     }
 }
 
-/// The operating system's.
+/// The operating system's. Each thread gets some ahead, since to ask for every salt and identifier would take as long as hashing it.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemEntropy;
 
+/// So many bytes are got at once.
+const AHEAD_BYTES: usize = 4_096;
+/// More than this is asked for by itself.
+const SMALL_BYTES: usize = 64;
+
+/// Bytes that nobody has had yet, at the end.
+struct Ahead {
+    bytes: [u8; AHEAD_BYTES],
+    left: usize,
+}
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; AHEAD_BYTES], left: 0 }) };
+}
+
+impl Ahead {
+    /// Gives bytes away; here they are forgotten.
+    fn give(&mut self, buffer: &mut [u8]) {
+        if self.left < buffer.len() {
+            ask(&mut self.bytes);
+            self.left = AHEAD_BYTES;
+        }
+        self.left -= buffer.len();
+        let given = self.bytes.iter_mut().skip(self.left);
+        buffer.iter_mut().zip(given).for_each(|(to, from)| *to = std::mem::take(from));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness there are no keys and no salts: going on would be worse than stopping"
+)]
+fn ask(buffer: &mut [u8]) {
+    getrandom::fill(buffer).expect("the operating system gave no random bytes");
+}
+
 impl Entropy for SystemEntropy {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
-    #[expect(
-        clippy::expect_used,
-        reason = "without randomness there are no keys and no salts: going on would be worse than stopping"
-    )]
     fn fill(&self, buffer: &mut [u8]) {
-        getrandom::fill(buffer).expect("the operating system gave no random bytes");
+        match buffer.len() {
+            ..=SMALL_BYTES => AHEAD.with_borrow_mut(|ahead| ahead.give(buffer)),
+            _ => ask(buffer),
+        }
     }
 }
 
@@ -59,5 +95,33 @@ impl Entropy for SeededEntropy {
             let word = (z ^ (z >> 31)).to_le_bytes();
             chunk.iter_mut().zip(word).for_each(|(to, from)| *to = from);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_bytes_are_given_twice_by_any_thread_or_kept() {
+        let threads =
+            (0..4).map(|_| std::thread::spawn(|| (0..4_000).map(|_| array::<16>(&SystemEntropy)).collect::<Vec<_>>()));
+        let threads: Vec<_> = threads.collect();
+        let given: Vec<[u8; 16]> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), given.len());
+        let mut ahead = Ahead { bytes: [0; AHEAD_BYTES], left: 0 };
+        let mut buffer = [0; 60];
+        for _ in 0..200 {
+            ahead.give(&mut buffer);
+            assert!(ahead.bytes.iter().skip(ahead.left).all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn all_of_a_large_buffer_is_filled() {
+        let mut buffer = vec![0; AHEAD_BYTES * 4];
+        SystemEntropy.fill(&mut buffer);
+        assert!(buffer.chunks(64).all(|chunk| chunk.iter().any(|byte| *byte != 0)));
     }
 }

@@ -14,6 +14,7 @@
 mod clock;
 mod disk;
 mod entropy;
+mod priority;
 mod simulated_disk;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{AppendFile, DirectoryLock, Disk, LockError, RealDisk};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use priority::give_way;
 pub use simulated_disk::{Fault, Moment, Operation, SimulatedDisk};
 
 /// The three together.

@@ -1,7 +1,9 @@
 //! Credentials never reach a draft: what a header, a member or a URL holds of them is left out, whatever it is called around it.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use record::{Value, without_credentials};
 
 use super::super::model::{has_too_many_values, json_in};
@@ -9,6 +11,8 @@ use crate::credentials::{NAMES, is_one_of};
 
 /// What is a credential in telemetry too.
 const ALSO: [&str; 2] = ["openai-api-key", "private-key"];
+/// The name of every credential has one of these in it.
+const WORDS: [&str; 6] = ["auth", "cookie", "key", "token", "cert", "secret"];
 /// What the name of an attribute ends in that is a dump of headers, in whatever form (OpenLLMetry writes Python's).
 const DUMP: &str = ".headers";
 /// Attributes that hold a part of a URL without its beginning.
@@ -104,8 +108,18 @@ fn clean_layer(text: Cow<'_, str>, layers: u8) -> Option<Clean<'_>> {
     })
 }
 
+/// Whether there is a word in a text that the name of every credential has one of. Most texts have none, which one pass shows.
+fn may_name_one(text: &str) -> bool {
+    static WORDS_IN_TEXT: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(WORDS).ok());
+    WORDS_IN_TEXT.as_ref().is_none_or(|words| words.is_match(text))
+}
+
 /// JSON in a text, where it has members that are credentials.
 fn clean_json(text: &str, layers: u8) -> Option<String> {
+    if !may_name_one(text) {
+        return None;
+    }
     let lower = text.to_ascii_lowercase().replace('_', "-");
     if !NAMES.iter().chain(&ALSO).any(|name| lower.contains(name)) {
         return None;
@@ -196,6 +210,14 @@ mod tests {
         assert_eq!(clean("whatever", "Bearer CANARY"), None);
         assert_eq!(clean("whatever", "Bearer of news").as_deref(), Some("Bearer of news"));
         assert_eq!(clean("gen_ai.token.type", "input").as_deref(), Some("input"));
+    }
+
+    #[test]
+    fn every_name_of_a_credential_has_one_of_the_words() {
+        for name in NAMES.iter().chain(&ALSO) {
+            assert!(may_name_one(&name.to_uppercase().replace('-', "_")), "{name}");
+        }
+        assert!(!may_name_one("the weather in Bern"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Sheet {
 
     /// An attribute in the open, where it fits.
     pub(super) fn attribute(&mut self, name: &str, value: Value<'_>) {
-        let bytes = name.len() + value.to_json().len() + 4;
+        let bytes = name.len() + json_bytes(&value) + 4;
         let is_plain = |c: char| !c.is_control() && !matches!(c, '"' | '\\');
         let fits = !name.is_empty()
             && name.len() <= record::ATTRIBUTE_KEY_BYTES_MAX
@@ -83,10 +83,58 @@ fn is_json(text: &str) -> bool {
     text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
+/// How many bytes a value takes as JSON, at most.
+fn json_bytes(value: &Value<'_>) -> usize {
+    let text = |text: &str| {
+        let escaped = text.bytes().filter(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')).count();
+        text.len() + 5 * escaped + 2
+    };
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Int(_) | Value::Float(_) => 24,
+        Value::Text(said) => text(said),
+        Value::List(items) => 2 + items.iter().map(|item| json_bytes(item) + 1).sum::<usize>(),
+        Value::Map(entries) => {
+            2 + entries.iter().map(|(name, value)| text(name) + json_bytes(value) + 2).sum::<usize>()
+        }
+    }
+}
+
 fn depth(value: &Value<'_>) -> usize {
     match value {
         Value::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Map(entries) => 1 + entries.iter().map(|(_, value)| depth(value)).max().unwrap_or(0),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values() -> impl Strategy<Value = Value<'static>> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::Float),
+            any::<String>().prop_map(|text| Value::Text(text.into())),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+                prop::collection::vec((any::<String>(), inner), 0..4).prop_map(|entries| Value::Map(
+                    entries.into_iter().map(|(name, value)| (name.into(), value)).collect()
+                )),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_takes_more_than_is_counted(value in values()) {
+            prop_assert!(json_bytes(&value) >= value.to_json().len(), "{}", value.to_json());
+        }
     }
 }
