@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ const NAME: &str = "search";
 /// How often the background thread looks whether there is something to seal. Queries do not wait for it: they
 /// read up to the durable point themselves.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// With more than so many segments' worth in memory a query seals before it goes on.
+const UNSEALED_MAX: usize = 3;
 /// The stack on which queries are planned: nested SQL recurses.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -111,6 +113,16 @@ struct Inner {
     sessions: Sessions,
     pool: tokio::runtime::Handle,
     background: Mutex<Option<Background>>,
+    /// None for a log that is not growing.
+    sealing: OnceLock<Sealing>,
+}
+
+/// What it takes to seal.
+struct Sealing {
+    ledger: Ledger,
+    at: SealAt,
+    /// Held while a segment is written.
+    lock: Mutex<()>,
 }
 
 struct State {
@@ -155,13 +167,21 @@ impl Engine {
         ledger.hold(NAME, first);
         engine.lock().follower = Some(ledger.follow(first));
         let (stop, stopped) = sync_channel(1);
-        let (worker, log) = (engine.clone(), ledger.clone());
+        let _ = engine.0.sealing.set(Sealing { ledger: ledger.clone(), at: seal_at, lock: Mutex::new(()) });
+        let worker = engine.clone();
         let thread = std::thread::Builder::new().name("search".into()).spawn(move || {
             // Recording goes first: what is not sealed yet is searchable all the same, once somebody asks.
             give_way();
             let mut wait = LOOK_EVERY;
             while matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
-                wait = if worker.look(&log, seal_at) { Duration::ZERO } else { LOOK_EVERY };
+                wait = match worker.advance(1) {
+                    Ok(true) => Duration::ZERO,
+                    Ok(false) => LOOK_EVERY,
+                    Err(error) => {
+                        tracing::error!(%error, "search cannot follow the log");
+                        LOOK_EVERY
+                    }
+                };
             }
         });
         let thread = thread.map_err(|error| EngineError::Io(data.to_owned(), error))?;
@@ -211,6 +231,7 @@ impl Engine {
             sessions: Sessions::new(Arc::new(store), threads)?,
             pool: pool.handle().clone(),
             background: Mutex::new(Some(Background { pool, sealing: None })),
+            sealing: OnceLock::new(),
             dir,
         })))
     }
@@ -235,27 +256,38 @@ impl Engine {
         pool.shutdown_background();
     }
 
-    /// Takes in what is durable until a segment is due, and seals it. Whether one was: then there may be more.
-    fn look(&self, ledger: &Ledger, seal_at: SealAt) -> bool {
-        let (first, chunks) = loop {
+    /// Takes in what is durable until so many segments' worth is unsealed, and then seals one. Whether it did: then there may be more.
+    fn advance(&self, segments: usize) -> Result<bool, FollowError> {
+        let sealing = self.0.sealing.get();
+        loop {
             // The lock is let go of between batches, and what lags further behind stays on disk until this has been sealed.
             let mut state = self.lock();
-            let is_more = match state.pull_batch() {
-                Ok(is_more) => is_more,
-                Err(error) => {
-                    tracing::error!(%error, "search cannot follow the log");
-                    return false;
+            let is_more = state.pull_batch()?;
+            if let Some(sealing) = sealing {
+                let SealAt { rows, bytes } = sealing.at;
+                if !state.live.due(rows.saturating_mul(segments), bytes.saturating_mul(segments)).is_empty() {
+                    drop(state);
+                    return Ok(self.seal(sealing));
                 }
-            };
-            let due = state.live.due(seal_at.rows, seal_at.bytes);
-            if !due.is_empty() {
-                break (state.live.first(), due);
             }
             if !is_more {
-                return false;
+                return Ok(false);
             }
+        }
+    }
+
+    /// Seals the oldest segment that is due; false when it could not be written.
+    fn seal(&self, sealing: &Sealing) -> bool {
+        let _one_at_a_time = sealing.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, chunks) = {
+            let state = self.lock();
+            (state.live.first(), state.live.due(sealing.at.rows, sealing.at.bytes))
         };
-        // Without the lock: queries go on meanwhile.
+        if chunks.is_empty() {
+            // Somebody else has, while this waited.
+            return true;
+        }
+        // Without the lock of the state: queries go on meanwhile.
         match segment::seal(self.0.world.disk.as_ref(), &self.0.dir, &self.0.origin, first, &chunks) {
             Ok(segment) => {
                 let end = segment.end;
@@ -264,7 +296,7 @@ impl Engine {
                     state.segments.push(segment);
                     state.live.forget_before(end);
                 }
-                ledger.hold(NAME, end);
+                sealing.ledger.hold(NAME, end);
                 true
             }
             Err(error) => {
@@ -274,8 +306,9 @@ impl Engine {
         }
     }
 
-    /// What is searchable now: everything that is durable now.
+    /// What is searchable now: everything that is durable now. Where sealing lags, this helps: memory stays bounded.
     fn snapshot(&self) -> Result<Snapshot, EngineError> {
+        while self.advance(UNSEALED_MAX)? {}
         let mut state = self.lock();
         state.pull()?;
         Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows() })

@@ -125,6 +125,34 @@ async fn sealed_and_unsealed_rows_answer_as_one_and_survive_a_restart() {
     stopped.close();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn queries_seal_what_has_piled_up_before_they_answer() {
+    let (log, ledger, engine) = log().await;
+    engine.close();
+    for chunk in 0..60 {
+        let drafts = (RECORDS + chunk * 100..RECORDS + (chunk + 1) * 100).map(|n| draft(&log.world, n)).collect();
+        ledger.append_all(drafts).await.unwrap();
+    }
+    // Another engine, which has a lag from the start.
+    let rows = 1_024;
+    let engine = Engine::follow(&log.world, &log.data, &ledger, SealAt { rows, bytes: usize::MAX }).unwrap();
+    let queries = (0..4).map(|_| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            let (view, count) = (View::everything(), "SELECT count(*) AS n, count(DISTINCT id) AS ids FROM records");
+            json(&engine.sql(&view, count.into(), Search::default(), Limits::default()).await.unwrap())
+        })
+    });
+    for query in queries.collect::<Vec<_>>() {
+        assert_eq!(query.await.unwrap(), format!("{{\"n\":{0},\"ids\":{0}}}\n", RECORDS + 6_000));
+    }
+    let sealed = segment::list(log.world.disk.as_ref(), &log.data.join("segments")).unwrap().last().unwrap().end;
+    assert!(sealed + 4 * 1_024 >= RECORDS + 6_000, "{sealed}");
+    engine.close();
+    ledger.close();
+    assert_eq!(findings(&log), [""; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_cut_an_answer_and_say_so() {
     let (_log, ledger, engine) = log().await;
