@@ -321,3 +321,19 @@ def test_a_group_that_cannot_be_followed_tells_what_to_write(text, told, tmp_pat
     done = run("serve", "--data", tmp_path / "unused", "--upstream", "http://127.0.0.1:1/v1", *settings(tmp_path, text), check=False)
     assert done.returncode == 2 and told in done.stderr, done.stderr
     assert not (tmp_path / "unused").exists()
+
+
+def test_audit_log_files_of_kubernetes_become_what_the_webhook_makes_of_them(follow, logs):
+    event = {
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "a-1", "stage": "ResponseComplete",
+        "requestURI": "/api/v1/namespaces/default/pods/p", "verb": "delete", "user": {"username": "jane", "groups": ["ops"]},
+        "objectRef": {"resource": "pods", "namespace": "default", "name": "p", "apiVersion": "v1"},
+        "responseStatus": {"code": 200}, "requestReceivedTimestamp": "2026-11-25T04:00:00.000000Z", "stageTimestamp": "2026-11-25T04:00:00.005000Z",
+    }
+    (logs / "audit.log").write_text(f"{json.dumps(event)}\n{json.dumps({**event, 'level': 'None'})}\nnot json\n")
+    server = follow("audit*.log", 'format = "kubernetes"')
+    wait_for(lambda: count(server)[0] == 3, SECONDS)
+    query = f"SELECT kind, actor_id, outcome, attributes['k8s.pod.name'] AS pod, {BODY} AS body, attributes['testimony.ingest.problems'] AS problem FROM records WHERE producer = 'files' ORDER BY log_index"
+    deleted, *others = server.sql(query)
+    assert (deleted["kind"], deleted["actor_id"], deleted["pod"]) == ("system", "jane", "p")
+    assert "level" in others[0]["problem"] and others[1]["body"] == "not json" and others[1]["problem"]

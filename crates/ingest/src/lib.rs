@@ -50,7 +50,9 @@ pub use cursor::{
     Peek, Place, Seen, Step,
 };
 pub use drafting::BodyPlace;
-pub use lines::{ENTRY_BYTES_MAX, ENTRY_LINES_MAX, Entry, LineReader, Lines, LinesError, LinesSettings, Wrapping};
+pub use lines::{
+    ENTRY_BYTES_MAX, ENTRY_LINES_MAX, Entry, EntryFormat, LineReader, Lines, LinesError, LinesSettings, Wrapping,
+};
 pub use mapping::{Event, Input, MAPPING_BYTES_MAX, Mapped, Mapping, MappingError, RULES_MAX, join_id};
 pub use records::{Form, RECORDS_MAX, Rejected};
 pub use syslog::{Frame, Frames, MESSAGE_BYTES_MAX, Packet, Syslog, SyslogSettings};

@@ -17,13 +17,13 @@ use std::sync::Arc;
 
 use record::{Draft, Field, Kind};
 use regex::{Regex, RegexBuilder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::Arrival;
 use crate::cursor::Place;
 use crate::drafting::{BodyPlace, LOST_BYTES, ORIGINAL, PATH_BYTES_MAX, Problems, cut, set_body};
 use crate::mapping::{Event, Input, Mapped, Mapping};
+use crate::{Arrival, Form, kubernetes};
 use join::{Joined, Joiner};
 use splitter::{Line, Splitter};
 
@@ -40,10 +40,23 @@ pub const ENTRY_LINES_MAX: usize = 1_000;
 /// The largest compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1_024 * 1_024;
 
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryFormat {
+    /// Whatever a mapping makes of it.
+    #[default]
+    Lines,
+    /// An audit event of a Kubernetes API server (`--audit-log-path`).
+    Kubernetes,
+}
+
 /// How the door for lines reads.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinesSettings {
+    /// What an entry is.
+    pub format: EntryFormat,
     /// What stands around a line.
     pub wrapping: Wrapping,
     /// A regular expression that fits where an entry begins; lines that it does not fit continue the one before. Without it every line is
@@ -57,7 +70,8 @@ pub struct LinesSettings {
 
 impl Default for LinesSettings {
     fn default() -> Self {
-        Self { wrapping: Wrapping::Bare, begins: None, body: BodyPlace::Attribute, entry_bytes_max: ENTRY_BYTES_MAX }
+        let (wrapping, body) = (Wrapping::Bare, BodyPlace::Attribute);
+        Self { format: EntryFormat::Lines, wrapping, begins: None, body, entry_bytes_max: ENTRY_BYTES_MAX }
     }
 }
 
@@ -129,7 +143,12 @@ impl Lines {
             return None;
         }
         let key = format!("lines/{name}/{}-{}", joined.start.offset, joined.end);
-        let mut draft = match self.mapped(&decoded, joined, path, &key, arrival) {
+        let mut problems = Problems::default();
+        let mapped = match self.settings.format {
+            EntryFormat::Lines => self.mapped(&decoded, joined, path, &key, arrival),
+            EntryFormat::Kubernetes => audit_event(&decoded, &mut problems, arrival),
+        };
+        let mut draft = match mapped {
             Some(Mapped::Draft(draft)) => *draft,
             Some(Mapped::Dropped) => return None,
             Some(Mapped::Unmatched) | None => {
@@ -151,7 +170,6 @@ impl Lines {
             draft.content.retain(|field| field.name != ORIGINAL);
             draft.content.push(Field { name: ORIGINAL.into(), media, bytes });
         }
-        let mut problems = Problems::default();
         joined.problem.iter().for_each(|problem| problems.add(problem));
         problems.tell(&mut draft);
         Some(draft)
@@ -163,6 +181,17 @@ impl Lines {
         let input = json.as_ref().map_or(Input::Text(text), Input::Json);
         Some(mapping.read(&Event { input, source: path, time: joined.time, key: Some(key) }, arrival))
     }
+}
+
+/// An entry as the door for a Kubernetes API server reads it; what is none there is kept as it stands.
+fn audit_event(text: &str, problems: &mut Problems, arrival: &Arrival<'_>) -> Option<Mapped> {
+    let mut read = kubernetes::read(text.as_bytes(), Form::Lines, arrival).into_iter();
+    match (read.next(), read.next()) {
+        (Some(Ok(draft)), None) => return Some(Mapped::Draft(Box::new(draft))),
+        (Some(Err(why)), None) => problems.add(&why.to_string()),
+        _ => problems.add("it is not one audit event"),
+    }
+    None
 }
 
 impl LineReader {

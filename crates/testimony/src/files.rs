@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use ingest::{Lines, LinesSettings};
+use ingest::{EntryFormat, Lines, LinesSettings};
 use server::{DESCRIPTORS_MAX, FileGroup, FilesDoor, FilesError, Intake, Patterns};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -74,7 +74,11 @@ fn group(world: &World, settings: &config::Files) -> anyhow::Result<FileGroup> {
         let what = format!("entry_bytes_max is {}; 1 to {ENTRY_BYTES_LIMIT} are possible", settings.entry_bytes_max);
         return Err(wrong(what).into());
     }
+    if settings.format != EntryFormat::Lines && !settings.mapping.as_os_str().is_empty() {
+        return Err(wrong("a mapping is for format = \"lines\": leave one of them out".into()).into());
+    }
     let lines = LinesSettings {
+        format: settings.format,
         wrapping: settings.wrapping,
         begins: Some(settings.begins.clone()).filter(|begins| !begins.is_empty()),
         body: settings.body,
@@ -122,6 +126,7 @@ mod tests {
         assert!(said(&format!("{app}begins = '('")).contains("[[files]] app: begins:"));
         assert!(said(&format!("{app}wrapping = 'k8s'")).contains("expected one of `bare`, `cri`, `docker`"));
         assert!(said(&format!("{app}entry_bytes_max = 0")).contains("entry_bytes_max is 0; 1 to"));
+        assert!(said(&format!("{app}format = 'kubernetes'\nmapping = '/m.toml'")).contains("leave one of them out"));
         assert!(said(&format!("{app}mapping = '/nowhere/m.toml'")).contains("[[files]] app: mapping: /nowhere/m.toml"));
         assert!(said(&format!("{app}read_from = 'end'")).contains("unknown field `read_from`"));
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use ingest::{BodyPlace, Wrapping};
+use ingest::{BodyPlace, EntryFormat, Wrapping};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -303,6 +303,9 @@ pub(crate) struct Files {
     /// Patterns of what is left out all the same, such as `*.gz`.
     #[serde(default)]
     pub(crate) exclude: Vec<String>,
+    /// What an entry is: `lines`, or `kubernetes` (an audit event).
+    #[serde(default)]
+    pub(crate) format: EntryFormat,
     /// A file that says what lines become (docs/ingest/mapping.md); empty: `system`.
     #[serde(default)]
     pub(crate) mapping: PathBuf,
