@@ -40,7 +40,11 @@ interop:
 crash rounds="1000":
     ROUNDS={{rounds}} cargo test -p testimony --test crash -- --nocapture
 
-# figures side by side; parts: appends, gateway, verify
+# the readers of all doors under libFuzzer: so many seconds each, all of them or those that are named
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
+
+# figures side by side; parts: appends, gateway, verify, ingest, rules, growth, forward
 bench *parts:
     cargo build --release --workspace
     cargo run --release -q --bin testimony-bench -- {{parts}}

@@ -1,0 +1,5 @@
+#![no_main]
+
+use ingest::otlp::{Encoding, Signal};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::otlp(data, Signal::Traces, Encoding::Json));
