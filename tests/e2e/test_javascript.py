@@ -30,9 +30,9 @@ def sender(tmp_path_factory):
     return folder / "sender.js"
 
 
-def sent(sender, which, protocol, server, upstream, model):
+def sent(sender, which, protocol, server, upstream, model, how="whole"):
     environment = {**os.environ, "TRACELOOP_TRACE_CONTENT": "true"}
-    command = ["node", sender, which, protocol, server.api, upstream, model]
+    command = ["node", sender, which, protocol, server.api, upstream, model, how]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert told.returncode == 0, told.stdout + told.stderr
 
@@ -68,3 +68,11 @@ def test_a_call_of_a_real_model_is_told_of(server, sender, model_server, which):
     request, response = told_of(server)
     assert request["model"] == model and "[[say hello from the model]]" in request["input"]
     assert response["outcome"] == "completed" and response["input_tokens"] > 0 and 0 < response["output_tokens"] <= 50
+
+
+@pytest.mark.parametrize("which", ["openllmetry", "openinference"])
+def test_a_streamed_call_is_told_of_as_a_whole_one(server, scripted, sender, which):
+    sent(sender, which, "protobuf", server, scripted, "scripted-demo", "stream")
+    request, response = told_of(server)
+    assert "[[say hello from the model]]" in request["input"] and "hello from the model" in response["output"]
+    assert response["outcome"] == "completed"

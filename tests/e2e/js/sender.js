@@ -1,5 +1,5 @@
 // A program that calls a model with the openai client and tells of it by OpenTelemetry, as many do: which
-// instrumentation, which protocol, the server of telemetry, the model server, the model.
+// instrumentation, which protocol, the server of telemetry, the model server, the model, "stream" or "whole".
 import { OpenAIInstrumentation as OpenInference } from "@arizeai/openinference-instrumentation-openai";
 import { OTLPTraceExporter as Grpc } from "@opentelemetry/exporter-trace-otlp-grpc";
 import { OTLPTraceExporter as Json } from "@opentelemetry/exporter-trace-otlp-http";
@@ -9,7 +9,7 @@ import { BatchSpanProcessor, NodeTracerProvider } from "@opentelemetry/sdk-trace
 import { OpenAIInstrumentation as OpenLLMetry } from "@traceloop/instrumentation-openai";
 import OpenAI from "openai";
 
-const [which, protocol, server, upstream, model] = process.argv.slice(2);
+const [which, protocol, server, upstream, model, how] = process.argv.slice(2);
 const exporter = {
   protobuf: () => new Protobuf({ url: `${server}/v1/traces`, compression: "gzip" }),
   json: () => new Json({ url: `${server}/v1/traces` }),
@@ -30,8 +30,9 @@ instrumentation.setTracerProvider(provider);
 instrumentation.manuallyInstrument(OpenAI);
 
 const client = new OpenAI({ baseURL: upstream, apiKey: "sk-canary-0123456789abcdef" });
-await client.chat.completions.create({
+const answer = await client.chat.completions.create({
   model,
+  stream: how === "stream",
   messages: [
     { role: "system", content: "You are short." },
     { role: "user", content: "[[say hello from the model]]" },
@@ -39,6 +40,7 @@ await client.chat.completions.create({
   temperature: 0.5,
   max_tokens: 50,
 });
+if (how === "stream") for await (const _ of answer);
 await provider.shutdown();
 if (told.length === 0 || told.some((result) => result.code !== 0)) {
   console.error("not exported:", told);
