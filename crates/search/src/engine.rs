@@ -345,15 +345,20 @@ impl Engine {
         })
     }
 
-    /// Every record with an identifier, or of the call with that identifier, with all content, in the order of the log, each
-    /// as a JSON object.
+    /// Every record that says this in a column (`id`, `call_id`), with all content, in the order of the log, each as a JSON object.
     ///
     /// # Errors
     /// When it exceeds its limits.
-    pub fn story(&self, view: &View, id: String, limits: Limits) -> Running<Vec<serde_json::Value>> {
+    pub fn story(
+        &self,
+        view: &View,
+        column: &'static str,
+        said: String,
+        limits: Limits,
+    ) -> Running<Vec<serde_json::Value>> {
         let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
-            let frame = engine.whole(&view, col("call_id").eq(lit(id.clone())).or(col("id").eq(lit(id)))).await?;
+            let frame = engine.whole(&view, col(column).eq(lit(said))).await?;
             let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
             story::write(&collect(frame.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await?)
         })

@@ -88,6 +88,8 @@ const SEARCH_ROWS: usize = 100;
 const ROWS_MAX: usize = 100_000;
 /// Records of one call that are shown.
 const STORY_ROWS_MAX: usize = 1_000;
+/// What ties records into one story, by the column that says it, in the order in which it is looked for.
+const TIES: [&str; 3] = ["call_id", "trace_id", "conversation_id"];
 
 /// What this program is.
 #[derive(Debug, Clone, Copy)]
@@ -346,13 +348,15 @@ async fn call(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let records = story(&api, &caller, &id).await?;
-    let of_call = |record: &Value| record.get("call_id").and_then(Value::as_str) == Some(id.as_str());
-    if !records.iter().any(of_call) {
-        return Err(Problem::not_found(format!("there is no call {id:?}")));
+    for tie in TIES {
+        let records = story(&api, &caller, tie, &id).await?;
+        if !records.is_empty() {
+            let is_truncated = records.len() >= STORY_ROWS_MAX;
+            api.note(&caller, Reading::rows("show", &id, records.len(), is_truncated)).await;
+            return Ok(Json(json!({tie: id, "records": records, "truncated": is_truncated})));
+        }
     }
-    api.note(&caller, Reading::rows("show", &id, records.len(), false)).await;
-    Ok(Json(json!({"call_id": id, "records": records})))
+    Err(Problem::not_found(format!("there is no call {id:?}, and no trace or conversation of that name")))
 }
 
 async fn record(
@@ -360,8 +364,7 @@ async fn record(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let is_it = |record: &Value| record.get("id").and_then(Value::as_str) == Some(id.as_str());
-    match story(&api, &caller, &id).await?.into_iter().find(is_it) {
+    match story(&api, &caller, "id", &id).await?.into_iter().next() {
         Some(record) => {
             api.note(&caller, Reading::rows("show", &id, 1, false)).await;
             Ok(Json(record))
@@ -399,8 +402,8 @@ pub(crate) fn not_running(so: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, "not_running", detail)
 }
 
-async fn story(api: &Api, caller: &Caller, id: &str) -> Result<Vec<Value>, Problem> {
-    Ok(api.0.engine.story(&caller.view, id.to_owned(), limits(None, STORY_ROWS_MAX)?).await?)
+async fn story(api: &Api, caller: &Caller, column: &'static str, said: &str) -> Result<Vec<Value>, Problem> {
+    Ok(api.0.engine.story(&caller.view, column, said.to_owned(), limits(None, STORY_ROWS_MAX)?).await?)
 }
 
 #[derive(Deserialize)]

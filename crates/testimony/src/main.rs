@@ -57,7 +57,7 @@ enum Command {
     Search(search::Arguments),
     /// Ask in SQL over the views `records` and `calls`
     Sql(sql::Arguments),
-    /// The whole story of one call on one screen
+    /// The whole story of one call on one screen, or of a trace or conversation
     Show(show::Arguments),
     /// Watch records as they become durable
     Tail(tail::Arguments),

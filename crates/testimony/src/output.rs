@@ -129,13 +129,11 @@ pub(crate) fn spoken(content: &str) -> String {
     last.filter(|text| !text.is_empty()).unwrap_or_else(|| content.to_owned())
 }
 
-/// The text of one message: its content, or the calls of tools it asks for.
+/// The text of one message: its content, or the calls of tools it asks for. Telemetry has the content in `parts`.
 pub(crate) fn message_text(message: &Value) -> String {
-    match message.get("content") {
+    match message.get("content").or_else(|| message.get("parts")) {
         Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        Some(Value::Array(parts)) => {
-            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join(" ")
-        }
+        Some(Value::Array(parts)) => parts.iter().filter_map(part_text).collect::<Vec<_>>().join(" "),
         _ => {
             let calls = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let name = |call: &Value| {
@@ -149,6 +147,17 @@ pub(crate) fn message_text(message: &Value) -> String {
             calls.iter().filter_map(name).collect::<Vec<_>>().join(" ")
         }
     }
+}
+
+/// The text of a part of a message, or the call of a tool that it is.
+fn part_text(part: &Value) -> Option<String> {
+    if let Some(text) = part.get("text").or_else(|| part.get("content")).and_then(Value::as_str) {
+        return Some(text.to_owned());
+    }
+    let name = part.get("name")?.as_str()?;
+    let arguments =
+        part.get("arguments").map(|arguments| arguments.as_str().map_or_else(|| arguments.to_string(), str::to_owned));
+    Some(format!("{name}({})", arguments.unwrap_or_default()))
 }
 
 #[cfg(test)]

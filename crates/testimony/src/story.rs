@@ -1,5 +1,6 @@
-//! The whole story of a call on one screen.
+//! The whole story of a call on one screen, or of a trace or conversation.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -10,24 +11,52 @@ use crate::terminal::escaped;
 /// Lines of one message that are shown; `-o json` has all of them.
 const LINES_MAX: usize = 30;
 
-/// Tells the story from the records of the call, in their order.
-pub(crate) fn tell(call_id: &str, records: &[Value], raw: bool) -> String {
+/// What a story may be of, by the column that says it.
+const TIES: [(&str, &str); 3] = [("call_id", "Call"), ("trace_id", "Trace"), ("conversation_id", "Conversation")];
+/// Whose records are not told as somebody else's.
+const GATEWAY: &str = "gateway";
+
+/// What was said so far, with the first record that said it: several producers may tell of one call.
+#[derive(Default)]
+struct Told(HashMap<Vec<Line>, String>);
+
+/// Something that was said: by whom, and what.
+#[derive(PartialEq, Eq, Hash)]
+struct Line {
+    who: String,
+    said: String,
+    /// The whole message, where more was said than text.
+    whole: Option<String>,
+}
+
+/// Tells the story from the records of a call, trace or conversation, in their order.
+pub(crate) fn tell(id: &str, records: &[Value], raw: bool) -> String {
     let mut out = String::new();
     let first = records.first().cloned().unwrap_or_default();
     let place = [text(&first, "service"), text(&first, "environment"), text(&first, "host")].into_iter().flatten();
-    let _ = writeln!(out, "Call {call_id}   {}", place.collect::<Vec<_>>().join(" · "));
-    if let Some(trace) = text(&first, "trace_id") {
+    let tie = TIES.into_iter().find(|(column, _)| text(&first, column).as_deref() == Some(id));
+    let tie = tie.map_or("Call", |(_, tie)| tie);
+    let _ = writeln!(out, "{tie} {id}   {}", place.collect::<Vec<_>>().join(" · "));
+    if let Some(trace) = text(&first, "trace_id").filter(|_| tie == "Call") {
         let _ = writeln!(out, "Trace {trace}");
     }
+    let mut told = Told::default();
+    let mut call: Option<String> = None;
     for record in records {
         let _ = writeln!(out);
+        let of = text(record, "call_id").filter(|_| tie != "Call");
+        if let Some(of) = of.as_ref().filter(|of| call.as_ref() != Some(*of)) {
+            let _ = writeln!(out, "Call {of}");
+        }
+        call = of;
         match text(record, "kind").as_deref() {
-            Some("inference.request") => tell_request(&mut out, record),
-            Some("inference.response") => tell_response(&mut out, record),
+            Some("inference.request") => tell_request(&mut out, record, &mut told),
+            Some("inference.response") => tell_response(&mut out, record, &mut told),
             _ => tell_other(&mut out, record),
         }
     }
-    if !records.iter().any(|record| text(record, "kind").as_deref() == Some("inference.response"))
+    if tie == "Call"
+        && !records.iter().any(|record| text(record, "kind").as_deref() == Some("inference.response"))
         && text(&first, "outcome").as_deref() != Some("denied")
     {
         let _ = writeln!(out, "\nThe call is under way: there is no outcome yet.");
@@ -35,14 +64,15 @@ pub(crate) fn tell(call_id: &str, records: &[Value], raw: bool) -> String {
     if raw { out } else { escaped(&out).into_owned() }
 }
 
-fn tell_request(out: &mut String, record: &Value) {
+fn tell_request(out: &mut String, record: &Value, told: &mut Told) {
     head(out, record, "request");
     let who = text(record, "actor_id").or_else(|| text(record, "actor_type")).unwrap_or_default();
     let how = text(record, "actor_auth").map_or(String::new(), |auth| format!(" ({auth})"));
     let from = text(record, "actor_ip").map_or(String::new(), |ip| format!(" from {ip}"));
     fact(out, "who", &format!("{who}{how}{from}"));
-    let decision = text(record, "decision").unwrap_or_default();
-    fact(out, "decision", &format!("{decision}: {}", text(record, "reasons").unwrap_or_default()));
+    if let Some(decision) = text(record, "decision") {
+        fact(out, "decision", &format!("{decision}: {}", text(record, "reasons").unwrap_or_default()));
+    }
     why(out, record);
     let parameters: Vec<String> = ["stream", "temperature", "top_p", "max_tokens"]
         .iter()
@@ -53,14 +83,13 @@ fn tell_request(out: &mut String, record: &Value) {
         let port = record.pointer("/attributes/server.port").and_then(Value::as_str).unwrap_or_default();
         fact(out, "sent to", &format!("{upstream}:{port}"));
     }
-    messages(out, record, "input");
-    if let Some(parameters) = text(record, "parameters") {
-        spoken(out, "parameters", &parameters);
-    }
+    told.write(out, record, "input", messages(record, "input"));
+    let parameters = text(record, "parameters").map(|said| Line { who: "parameters".into(), said, whole: None });
+    told.write(out, record, "parameters", parameters.into_iter().collect());
     others(out, record);
 }
 
-fn tell_response(out: &mut String, record: &Value) {
+fn tell_response(out: &mut String, record: &Value, told: &mut Told) {
     head(out, record, "response");
     let number = |name: &str, unit: &str| Some(format!("{}{unit}", text(record, name)?));
     let facts = [
@@ -81,7 +110,7 @@ fn tell_response(out: &mut String, record: &Value) {
         fact(out, "decision", &format!("{decision}: {reasons}"));
     }
     why(out, record);
-    messages(out, record, "output");
+    told.write(out, record, "output", messages(record, "output"));
     others(out, record);
 }
 
@@ -117,14 +146,16 @@ fn tell_other(out: &mut String, record: &Value) {
     others(out, record);
 }
 
-/// The line that begins a record: when, what, how it ended, and where it stands in the log.
+/// The line that begins a record: when, what, how it ended, where it stands in the log, and who told of it if not the gateway.
 fn head(out: &mut String, record: &Value, what: &str) {
     let time = text(record, "time").unwrap_or_default();
     let clock = time.get(11..23).unwrap_or(&time).to_owned();
     let outcome = text(record, "outcome").unwrap_or_default();
     let index = text(record, "log_index").unwrap_or_default();
     let day = time.get(..10).unwrap_or_default();
-    let _ = writeln!(out, "{clock}  {what:<9} {outcome:<11} record {index}, {day}");
+    let teller = text(record, "producer").filter(|producer| producer != GATEWAY);
+    let teller = teller.map_or(String::new(), |producer| format!(", told by {producer}"));
+    let _ = writeln!(out, "{clock}  {what:<9} {outcome:<11} record {index}, {day}{teller}");
 }
 
 fn fact(out: &mut String, name: &str, value: &str) {
@@ -133,14 +164,43 @@ fn fact(out: &mut String, name: &str, value: &str) {
     }
 }
 
-fn messages(out: &mut String, record: &Value, column: &str) {
-    let Some(content) = text(record, column) else { return };
+impl Told {
+    /// Writes what a record says; in one line where another has said the same.
+    fn write(&mut self, out: &mut String, record: &Value, name: &str, lines: Vec<Line>) {
+        if lines.is_empty() {
+            return;
+        }
+        if let Some(before) = self.0.get(&lines) {
+            let producer = text(record, "producer").unwrap_or_default();
+            return fact(out, name, &format!("told by {producer} as in record {before}"));
+        }
+        lines.iter().for_each(|line| spoken(out, &line.who, &line.said));
+        self.0.insert(lines, text(record, "log_index").unwrap_or_default());
+    }
+}
+
+/// The messages in a column of a record.
+fn messages(record: &Value, column: &str) -> Vec<Line> {
+    let Some(content) = text(record, column) else { return Vec::new() };
     let Ok(Value::Array(messages)) = serde_json::from_str(&content) else {
-        return spoken(out, column, &content);
+        return vec![Line { who: column.into(), said: content, whole: None }];
     };
-    for message in &messages {
-        let role = message.get("role").and_then(Value::as_str).unwrap_or(column);
-        spoken(out, role, &message_text(message));
+    let line = |message: &Value| {
+        let who = message.get("role").and_then(Value::as_str).unwrap_or(column).to_owned();
+        let whole = (!is_text_alone(message)).then(|| message.to_string());
+        Line { who, said: message_text(message), whole }
+    };
+    messages.iter().map(line).collect()
+}
+
+/// Whether the text of a message is all that it says: no pictures, no calls of tools.
+fn is_text_alone(message: &Value) -> bool {
+    let is_text = |part: &Value| part.get("text").or_else(|| part.get("content")).is_some_and(Value::is_string);
+    let has_tools = message.get("tool_calls").is_some_and(|calls| !calls.is_null());
+    match message.get("content").or_else(|| message.get("parts")) {
+        Some(Value::Array(parts)) => !has_tools && parts.iter().all(is_text),
+        Some(Value::String(_)) => !has_tools,
+        _ => false,
     }
 }
 
@@ -194,6 +254,24 @@ mod tests {
             "output_tokens": 57, "response_model": "gemma-3-270m", "output": "[{\"role\":\"assistant\",\"content\":\"Within 30 days.\"}]"});
         insta::assert_snapshot!(tell("01JD", &[request.clone(), response], false));
         insta::assert_snapshot!(tell("01JD", &[request], false).lines().last().unwrap(), @"The call is under way: there is no outcome yet.");
+    }
+
+    #[test]
+    fn what_a_second_producer_tells_again_is_one_line() {
+        let messages = r#"[{"role":"user","content":"Refund?"}]"#;
+        let parts = r#"[{"role":"user","parts":[{"type":"text","content":"Refund?"}]}]"#;
+        let told = |producer: &str, index: u64, input: &str| {
+            json!({"kind": "inference.request", "time": "2026-11-23T09:14:02.118231Z", "log_index": index, "call_id": "01JD",
+                "trace_id": "4bf9", "producer": producer, "input": input})
+        };
+        let records = [told("gateway", 1, messages), told("otlp", 3, parts), told("otlp", 4, "Refund!")];
+        let story = tell("01JD", &records, false);
+        assert_eq!(story.matches("Refund?").count(), 1, "{story}");
+        assert!(story.contains("input        told by otlp as in record 1\n"), "{story}");
+        assert!(story.contains("record 4, 2026-11-23, told by otlp") && story.contains("Refund!"), "{story}");
+        let trace = tell("4bf9", &records, false);
+        assert!(trace.starts_with("Trace 4bf9 ") && trace.matches("Call 01JD\n").count() == 1, "{trace}");
+        assert!(!trace.contains("under way"), "{trace}");
     }
 
     #[test]

@@ -109,7 +109,8 @@ async fn sealed_and_unsealed_rows_answer_as_one_and_survive_a_restart() {
             .unwrap();
         assert!(json(&found).contains(&format!("\"log_index\":{n},")), "{n}");
     }
-    let story = engine.story(&View::everything(), Uuid::from_u128(7).to_string(), Limits::default()).await.unwrap();
+    let call = Uuid::from_u128(7).to_string();
+    let story = engine.story(&View::everything(), "call_id", call, Limits::default()).await.unwrap();
     assert_eq!(story[0]["content"]["testimony.request.body"], "\u{fffd}\u{1}");
     engine.close();
     ledger.close();

@@ -11,8 +11,8 @@ use crate::terminal::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The call: what the response header testimony-call says
-    call_id: String,
+    /// The call: what the response header testimony-call says. Or a trace (32 hex digits), or a conversation
+    id: String,
     /// Print the records as JSON instead of telling the story
     #[arg(short, long, value_enum)]
     output: Option<OutputFormat>,
@@ -25,15 +25,18 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let client = arguments.target.open()?;
-    let path = format!("/api/v1/calls/{}", percent_encoded(&arguments.call_id));
+    let path = format!("/api/v1/calls/{}", percent_encoded(&arguments.id));
     let Some(sent) = runtime()?.block_on(client.get(&path))? else {
-        tracing::error!("there is no call {:?} in this log", arguments.call_id);
+        tracing::error!("there is no call, trace or conversation {:?} in this log", arguments.id);
         return Ok(Verdict::NotFound);
     };
     let call: Value = serde_json::from_slice(&sent)?;
     let records = call.get("records").and_then(Value::as_array).cloned().unwrap_or_default();
+    if call.get("truncated").and_then(Value::as_bool) == Some(true) {
+        tracing::warn!("there are more records: the first {} are shown", records.len());
+    }
     print(&match arguments.output {
-        None | Some(OutputFormat::Table) => story::tell(&arguments.call_id, &records, arguments.raw),
+        None | Some(OutputFormat::Table) => story::tell(&arguments.id, &records, arguments.raw),
         Some(OutputFormat::Jsonl) => records.iter().map(|record| format!("{record}\n")).collect(),
         Some(OutputFormat::Json) => format!("{}\n", serde_json::to_string_pretty(&records)?),
         Some(OutputFormat::Csv) => anyhow::bail!("a story has no columns: use -o json or -o jsonl, or `testimony sql`"),
