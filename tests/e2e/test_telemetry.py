@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import http
+from conftest import http, run
 
 SENDER = os.path.join(os.path.dirname(__file__), "telemetry_sender.py")
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -42,6 +42,8 @@ def test_a_call_told_by_an_instrumentation_is_found_as_one_of_ours(server, scrip
     # The story of the call, as of one of ours.
     status, _, story = server.get(f"/api/v1/calls/{request['call_id']}")
     assert status == 200 and len(json.loads(story)["records"]) in (2, 4)
+    trace = json.loads(server.get(f"/api/v1/calls/{request['trace_id']}")[2])
+    assert trace["trace_id"] == request["trace_id"] and trace["records"] == json.loads(story)["records"]
     server.stop()
     assert not [path for path in server.data.rglob("*") if path.is_file() and b"sk-canary-0123456789abcdef" in path.read_bytes()]
 
@@ -79,3 +81,12 @@ def test_hostile_names_do_no_harm(server):
     assert export(server, [span(attributes=names)])[0] == 200
     assert server.sql("SELECT count(*) AS n FROM records WHERE producer = 'otlp'") == [{"n": 2}]
     assert server.get("/readyz")[0] == 200
+
+
+def test_a_story_is_told_by_the_call_the_trace_and_the_conversation(server):
+    assert export(server, [span(attributes={"gen_ai.conversation.id": "c-7"})])[0] == 200
+    call = server.sql("SELECT DISTINCT call_id FROM records WHERE producer = 'otlp'")[0]["call_id"]
+    for name, title in [(call, "Call"), (TRACE, "Trace")]:
+        assert run("show", name, "--server", server.api).stdout.startswith(f"{title} {name} ")
+    assert run("show", "c-7", "--server", server.api).stdout.count(f"Call {call}") == 1
+    assert run("show", "c-8", "--server", server.api, check=False).returncode != 0
