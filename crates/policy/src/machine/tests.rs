@@ -338,6 +338,7 @@ fn random_rules_mean_what_the_interpreter_means() {
         Ok(())
     });
     result.unwrap_or_else(|error| panic!("{error}"));
-    assert!(compiled.get() * 4 > loaded.get(), "only {} of {} were compiled", compiled.get(), loaded.get());
+    // Some 29 of 100 are. Far fewer, and the machine would hardly be compared.
+    assert!(compiled.get() * 8 > loaded.get(), "only {} of {} were compiled", compiled.get(), loaded.get());
     assert!(loaded.get() * 2 > runner.config().cases, "only {} were policies", loaded.get());
 }
