@@ -56,6 +56,13 @@ struct Figure {
     is_reached: Option<bool>,
 }
 
+/// When the nth of many things began, in microseconds: the first an hour ago, and one so long after the other.
+fn began(nth: usize, now_micros: i64) -> i64 {
+    const AGO_MICROS: i64 = 3_600_000_000;
+    const APART_MICROS: i64 = 2_000;
+    now_micros - AGO_MICROS + i64::try_from(nth).unwrap_or_default() * APART_MICROS
+}
+
 pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     println!(
         "what others send, {CONNECTIONS} connections, at most {} s, each door with a new log on disk",

@@ -145,13 +145,19 @@ def test_structured_data_and_identifiers_come_through(listening, rsyslog):
     assert said.items() <= row["attributes"].items(), row
 
 
-def test_what_comes_while_the_server_is_away_is_delivered_once_in_order(listening, rsyslog):
+def with_the_server_away(listening, rsyslog, upto, **places):
+    """An rsyslog that has delivered the first hundred of so many lines when its server stops."""
     server = listening()
-    daemon = rsyslog(by_tcp(server))
+    daemon = rsyslog(by_tcp(server, **places))
     daemon.log_lines("deploy", range(100))
     wait_for_lines(server, daemon, "deploy", range(100))
     server.stop()
-    daemon.log_lines("deploy", range(100, 3000))
+    daemon.log_lines("deploy", range(100, upto))
+    return daemon
+
+
+def test_what_comes_while_the_server_is_away_is_delivered_once_in_order(listening, rsyslog):
+    daemon = with_the_server_away(listening, rsyslog, 3000)
     wait_for(lambda: "Connection refused" in daemon.errors(), SECONDS)
     server = listening()
     assert wait_for_lines(server, daemon, "deploy", range(3000)) == lines(range(3000))
@@ -161,12 +167,7 @@ def test_what_comes_while_the_server_is_away_is_delivered_once_in_order(listenin
 
 
 def test_what_does_not_fit_in_memory_is_kept_on_disk_and_delivered(listening, rsyslog):
-    server = listening()
-    daemon = rsyslog(by_tcp(server, **{"queue.size": (100000, 1000)}))
-    daemon.log_lines("deploy", range(100))
-    wait_for_lines(server, daemon, "deploy", range(100))
-    server.stop()
-    daemon.log_lines("deploy", range(100, 5000))
+    daemon = with_the_server_away(listening, rsyslog, 5000, **{"queue.size": (100000, 1000)})
     wait_for(lambda: list((daemon.folder / "spool").glob("testimony.0*")), SECONDS)
     server = listening()
     stored = wait_for_lines(server, daemon, "deploy", range(5000))
@@ -175,12 +176,7 @@ def test_what_does_not_fit_in_memory_is_kept_on_disk_and_delivered(listening, rs
 
 
 def test_what_is_kept_outlives_a_restart_of_rsyslog(listening, rsyslog):
-    server = listening()
-    daemon = rsyslog(by_tcp(server))
-    daemon.log_lines("deploy", range(100))
-    wait_for_lines(server, daemon, "deploy", range(100))
-    server.stop()
-    daemon.log_lines("deploy", range(100, 1000))
+    daemon = with_the_server_away(listening, rsyslog, 1000)
     daemon.stop()
     assert list((daemon.folder / "spool").glob("testimony*"))
     daemon.start()

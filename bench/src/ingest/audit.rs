@@ -2,13 +2,11 @@
 
 use record::Timestamp;
 
+use super::began;
 use super::chance::Chance;
 
 /// How many events a list has: the most that the webhook of an API server sends at once unless it is told otherwise.
 pub(crate) const EVENTS_EACH: usize = 400;
-/// The events are an hour old at most, and one comes so long after the other.
-const AGO_MICROS: i64 = 3_600_000_000;
-const APART_MICROS: i64 = 2_000;
 
 const NAMESPACES: [&str; 4] = ["bots", "payments", "search", "kube-system"];
 const WORKLOADS: [&str; 4] = ["support-bot-7d9f6b5c4d", "claims-6c8d5f7b9", "indexer-5b7c9d8f6f", "gateway-84d7c6b5f"];
@@ -26,7 +24,7 @@ fn body(nth: usize, now: i64) -> Vec<u8> {
         if !event.is_multiple_of(EVENTS_EACH) {
             out.push(',');
         }
-        let began = now - AGO_MICROS + i64::try_from(event).unwrap_or_default() * APART_MICROS;
+        let began = began(event, now);
         let ended = began + 800 + chance.below(20_000).cast_signed();
         let (began, ended) = (Timestamp::from_micros(began), Timestamp::from_micros(ended));
         let times = format!(r#""requestReceivedTimestamp":"{began}","stageTimestamp":"{ended}""#);

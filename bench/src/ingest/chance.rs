@@ -1,5 +1,7 @@
 //! Numbers, names and texts that are as if by chance, and the same in each run.
 
+use world::{Entropy as _, SeededEntropy};
+
 /// Words of texts as JSON writes them. Some hold what JSON escapes, as people's texts do.
 const WORDS: [&str; 24] = [
     "the",
@@ -28,20 +30,18 @@ const WORDS: [&str; 24] = [
     "Thank",
 ];
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-pub(crate) struct Chance(u64);
+/// What is drawn from one seed.
+pub(crate) struct Chance(SeededEntropy);
 
 impl Chance {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SeededEntropy::new(seed))
     }
 
     pub(crate) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
     }
 
     pub(crate) fn below(&mut self, end: u64) -> u64 {

@@ -2,6 +2,7 @@
 
 use record::Timestamp;
 
+use super::began;
 use super::chance::Chance;
 
 /// How many records a body has.
@@ -11,9 +12,6 @@ const RECORD_BYTES: u64 = 860;
 const SPREAD_BYTES: u64 = 10;
 /// A call is two records.
 const CALLS_EACH: usize = RECORDS_EACH / 2;
-/// The calls are an hour old at most, and one begins so long after the other.
-const AGO_MICROS: i64 = 3_600_000_000;
-const APART_MICROS: i64 = 2_000;
 
 const SERVICES: [&str; 4] = ["support-bot", "search-agent", "claims-triage", "code-review"];
 const MODELS: [&str; 4] = ["gpt-4o-mini", "llama-3.1-70b-instruct", "gemma-3-27b", "qwen-2.5-72b"];
@@ -34,7 +32,7 @@ fn body(nth: usize, now: i64) -> Vec<u8> {
 
 /// The request and the response of a call.
 fn push_call(out: &mut String, call: usize, now: i64, chance: &mut Chance) {
-    let began = now - AGO_MICROS + i64::try_from(call).unwrap_or_default() * APART_MICROS;
+    let began = began(call, now);
     let took = 200_000 + chance.below(4_000_000);
     let asked = Timestamp::from_micros(began);
     let answered = Timestamp::from_micros(began + took.cast_signed());

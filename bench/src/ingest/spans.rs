@@ -2,6 +2,7 @@
 
 use hyper::body::Bytes;
 
+use super::began;
 use super::chance::Chance;
 use super::grpc::framed;
 
@@ -11,20 +12,16 @@ pub(crate) const SPANS_EACH: usize = 512;
 pub(crate) const RECORDS_OF_SPAN: usize = 2;
 /// The method that takes them.
 pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// The spans are an hour old at most, and one begins so long after the other.
-const AGO_NANOS: u64 = 3_600_000_000_000;
-const APART_NANOS: u64 = 2_000_000;
 
 const MODELS: [&str; 4] = ["gpt-4o-mini", "llama-3.1-70b", "gemma-3-27b", "qwen-2.5-72b"];
 
 /// So many messages in their frames, whose spans have identifiers of their own.
 pub(crate) fn messages(count: usize, now_micros: i64) -> anyhow::Result<Vec<Bytes>> {
-    let now = u64::try_from(now_micros)? * 1_000;
-    (0..count).map(|nth| framed(&message(nth as u64, now).0)).collect()
+    (0..count).map(|nth| framed(&message(nth, now_micros)?.0)).collect()
 }
 
-fn message(nth: u64, now: u64) -> Message {
-    let mut chance = Chance::new(nth);
+fn message(nth: usize, now_micros: i64) -> anyhow::Result<Message> {
+    let mut chance = Chance::new(nth as u64);
     let mut resource = Message::default();
     for (name, text) in [
         ("service.name", "support-bot"),
@@ -39,15 +36,15 @@ fn message(nth: u64, now: u64) -> Message {
     scope.bytes(1, b"opentelemetry.instrumentation.openai_v2");
     scope.bytes(2, b"2.3b0");
     of_scope.bytes(1, &scope.0);
-    for span in 0..SPANS_EACH as u64 {
-        let start = now - AGO_NANOS + (nth * SPANS_EACH as u64 + span) * APART_NANOS;
+    for span in nth * SPANS_EACH..(nth + 1) * SPANS_EACH {
+        let start = u64::try_from(began(span, now_micros))? * 1_000;
         of_scope.bytes(2, &call(start, &mut chance).0);
     }
     let (mut of_resource, mut request) = (Message::default(), Message::default());
     of_resource.bytes(1, &resource.0);
     of_resource.bytes(2, &of_scope.0);
     request.bytes(1, &of_resource.0);
-    request
+    Ok(request)
 }
 
 /// A `Span` with the attributes of the GenAI conventions.

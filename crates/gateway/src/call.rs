@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::answer::{AnswerBody, End, Piece};
 use crate::cut_short::{CutShort, not_spooled, paused};
 use crate::drafts::{CallFacts, Ending, Said, now};
-use crate::gateway::{Gateway, RecordWhen, refused};
+use crate::gateway::{Gateway, Inner, RecordWhen, refused};
 use crate::judging::{Judged, Judgement, Occasion, judge_answer, judge_end};
 use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
@@ -79,18 +79,18 @@ pub(crate) struct Rulebook {
 pub(crate) type Client = oneshot::Sender<Response<AnswerBody>>;
 
 /// One of the calls under way, for as long as this is there.
-pub(crate) struct UnderWay(Gateway);
+pub(crate) struct UnderWay(Arc<Inner>);
 
 impl UnderWay {
     pub(crate) fn begin(gateway: &Gateway) -> Self {
         gateway.inner.under_way.send_modify(|calls| *calls += 1);
-        Self(gateway.clone())
+        Self(gateway.inner.clone())
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.inner.under_way.send_modify(|calls| *calls -= 1);
+        self.0.under_way.send_modify(|calls| *calls -= 1);
     }
 }
 

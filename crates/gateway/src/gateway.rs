@@ -267,7 +267,7 @@ impl Gateway {
             Err(refusal) => return self.refuse(&arrival, &refusal, &body).await,
         };
         let (gateway, under_way) = (self.clone(), UnderWay::begin(self));
-        in_a_task(|client| async move { gateway.judge_and_run(arrival, request, under_way, client).await }).await
+        in_a_task(|client| gateway.judge_and_run(arrival, request, under_way, client)).await
     }
 
     /// Judges a call, and makes it if it may be made. Who judges may take seconds; a client that leaves meanwhile has called all the same.

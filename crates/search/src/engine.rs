@@ -265,7 +265,7 @@ impl Engine {
             let is_more = state.pull_batch()?;
             if let Some(sealing) = sealing {
                 let SealAt { rows, bytes } = sealing.at;
-                if !state.live.due(rows.saturating_mul(segments), bytes.saturating_mul(segments)).is_empty() {
+                if state.live.has(rows.saturating_mul(segments), bytes.saturating_mul(segments)) {
                     drop(state);
                     return Ok(self.seal(sealing));
                 }

@@ -96,17 +96,25 @@ impl Live {
         all
     }
 
+    /// Whether there are as many rows or bytes in chunks.
+    pub(crate) fn has(&self, rows_max: usize, bytes_max: usize) -> bool {
+        self.filled(rows_max, bytes_max).is_some()
+    }
+
     /// The chunks to seal, once they have as many rows or bytes as a segment should; else none.
     pub(crate) fn due(&self, rows_max: usize, bytes_max: usize) -> Vec<Chunk> {
+        self.chunks.iter().take(self.filled(rows_max, bytes_max).unwrap_or(0)).cloned().collect()
+    }
+
+    /// How many of the first chunks have as many rows or bytes together.
+    fn filled(&self, rows_max: usize, bytes_max: usize) -> Option<usize> {
         let (mut rows, mut bytes) = (0, 0);
-        for (nth, chunk) in self.chunks.iter().enumerate() {
+        let is_full = |chunk: &Chunk| {
             rows += chunk.rows.num_rows();
             bytes += chunk.bytes;
-            if rows >= rows_max || bytes >= bytes_max {
-                return self.chunks.iter().take(nth + 1).cloned().collect();
-            }
-        }
-        Vec::new()
+            rows >= rows_max || bytes >= bytes_max
+        };
+        self.chunks.iter().position(is_full).map(|last| last + 1)
     }
 
     /// Lets go of everything before an index: it is in a segment now.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::{
-    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Peer, Reason, Refused, SessionCookie, Sessions,
-    Target, authorize,
+    Action, Attempt, AuthRecords, Authenticator, Identity, KeyStore, Method as Shown, Peer, Reason, Refused,
+    SessionCookie, Sessions, Target, authorize,
 };
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -75,6 +75,11 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn owner() -> Self {
         Self { identity: None, ip: None, fingerprint: None, view: View::everything() }
+    }
+
+    /// Who they are, if they have shown it.
+    pub(crate) fn shown(&self) -> Option<&Identity> {
+        self.identity.as_deref().filter(|identity| identity.method != Shown::Anonymous)
     }
 
     /// As a record names them.

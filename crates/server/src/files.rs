@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ingest::{Entry, Following, LineReader, Lines, Look, News, Seen, Step};
-use ledger::AppendError;
 use record::{Draft, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -53,7 +52,7 @@ const READ_BYTES: usize = 64 << 10;
 const ROUND_BYTES_MAX: u64 = 4 << 20;
 /// After so long without anything new, an entry that lines might continue is whole.
 const QUIET: Duration = Duration::from_secs(1);
-/// After this long a log that could not be written is tried again.
+/// After this long cursors that could not be written are tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Files that are read alike.
@@ -327,31 +326,12 @@ impl FilesDoor {
         self.keep(server)
     }
 
-    /// Stores records, however long the log cannot be written.
+    /// Stores records, however long the log is full.
     fn append(&self, drafts: &[Draft], server: &mut Server) -> Result<(), Over> {
-        let group = &self.name;
-        let mut is_told = false;
-        loop {
-            let read = drafts.iter().cloned().map(Ok::<_, String>).collect();
-            match server.runtime.block_on(self.intake.store(&self.caller, read)) {
-                Ok(fates) => {
-                    for why in fates.iter().filter_map(|fate| fate.as_ref().err()) {
-                        tracing::warn!(group, why, "an entry of a file was not stored");
-                    }
-                    return Ok(());
-                }
-                Err(AppendError::Full) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        tracing::warn!(group, "no space is left to record on; the files wait");
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(group, %error, "entries of files could not be stored");
-                    return Err(Over);
-                }
-            }
-            server.pause(PAUSE)?;
-        }
+        let Server { runtime, stop } = server;
+        let from = format!("{DOOR}/{}", self.name);
+        let stored = self.intake.store_in_the_end(&self.caller, &from, drafts, stop);
+        if runtime.block_on(stored) { Ok(()) } else { Err(Over) }
     }
 
     /// Keeps how far everything is read and durable, however long that cannot be written.

@@ -8,7 +8,6 @@ mod origins;
 
 use std::sync::Arc;
 
-use access::Method;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -16,8 +15,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use gateway::Rules;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{HeaderValue, StatusCode};
 use ingest::forwarded::{self, Entry, ORIGIN_BYTES_MAX, Place};
 use ingest::{Arrival, Rejected};
 use ledger::{AppendError, Receipt};
@@ -134,7 +133,7 @@ impl Delivery {
         let mut delivered = slot.lock_owned().await;
         self.settle(&mut delivered).await?;
         if self.from > delivered.next {
-            return Ok(ahead(delivered.next, &self.origin));
+            return Err(ahead(delivered.next, &self.origin));
         }
         let placed = self.prepare(delivered.next, delivered.last.clone()).await?;
         if let Some(sender) = &sender
@@ -316,7 +315,7 @@ fn check_same_log(
 
 /// Who delivers. Whoever is on this machine and presents nothing is nobody in particular.
 fn sender(caller: &Caller) -> Option<String> {
-    let identity = caller.identity.as_ref().filter(|identity| identity.method != Method::Anonymous)?;
+    let identity = caller.shown()?;
     Some(format!("{}/{}", identity.method.as_str(), identity.id))
 }
 
@@ -325,12 +324,9 @@ fn told(next: u64) -> Response {
 }
 
 /// What would come between is missing.
-fn ahead(next: u64, origin: &str) -> Response {
+fn ahead(next: u64, origin: &str) -> Problem {
     let detail = format!("here are {next} records of {origin:?}: go on with record {next}");
-    let body = json!({"type": "about:blank", "title": "Conflict", "status": 409, "code": "ahead", "detail": detail, "next": next});
-    let mut response = (StatusCode::CONFLICT, Json(body)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
+    Problem::new(StatusCode::CONFLICT, "ahead", detail).with("next", next)
 }
 
 fn rejected(why: Rejected) -> Problem {

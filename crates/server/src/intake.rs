@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
-use access::{Action, Facts, Method, Target, authorize};
+use access::{Action, Facts, Target, authorize};
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse as _, Response};
@@ -16,6 +17,7 @@ use ledger::{AppendError, Ledger, Receipt};
 use record::{Draft, Source, Timestamp, Value as Attribute};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use world::World;
 
 use crate::admission::Caller;
@@ -26,6 +28,8 @@ use crate::problem::Problem;
 pub(crate) const BODY_BYTES_MAX: usize = 16 << 20;
 /// After how many seconds a sender should try again.
 pub(crate) const RETRY_AFTER_S: u32 = 5;
+/// After this long a log that was full is tried again, for what waits here.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The IETF draft "The Idempotency-Key HTTP Header Field": the same request sent again is done once.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -106,6 +110,42 @@ impl Intake {
         Ok(fates.into_iter().map(|fate| fate.and_then(|()| receipt())).collect())
     }
 
+    /// Stores what nobody will send again, however long the log is full. Whether it is stored: not where the log cannot be written any more, or
+    /// where the server is stopped first.
+    pub(crate) async fn store_in_the_end(
+        &self,
+        caller: &Caller,
+        from: &str,
+        drafts: &[Draft],
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let mut is_told = false;
+        loop {
+            let read = drafts.iter().cloned().map(Ok::<_, String>).collect();
+            match self.store(caller, read).await {
+                Ok(fates) => {
+                    for why in fates.iter().filter_map(|fate| fate.as_ref().err()) {
+                        tracing::warn!(from, why, "what came in was not stored");
+                    }
+                    return true;
+                }
+                Err(AppendError::Full) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(from, "no space is left to record on; what comes in waits");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(from, %error, "what came in could not be stored");
+                    return false;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                _ = stop.wait_for(|stop| *stop) => return false,
+            }
+        }
+    }
+
     /// Reads what came in through a door, which is the producer of its records.
     pub(crate) fn arrived<T>(&self, caller: &Caller, door: &'static str, read: impl FnOnce(&Arrival<'_>) -> T) -> T {
         let source = Source { producer: door.to_owned(), ..self.reads.as_ref().clone() };
@@ -131,8 +171,7 @@ impl Intake {
 
 /// Whose keys they are: two senders may call different things the same.
 fn sender(caller: &Caller) -> Option<&str> {
-    let identity = caller.identity.as_ref().filter(|identity| identity.method != Method::Anonymous)?;
-    Some(identity.id.as_str())
+    Some(caller.shown()?.id.as_str())
 }
 
 /// What a sender is told.

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use search::{EngineError, SqlError};
-use serde_json::json;
+use serde_json::{Value, json};
 use witness::Refusal;
 
 /// An error as a client gets it.
@@ -16,13 +16,15 @@ pub struct Problem {
     detail: String,
     /// After how many seconds it is worth trying again.
     retry_after: Option<u32>,
+    /// A member of its own (section 3.2), for programs.
+    member: Option<(&'static str, Value)>,
 }
 
 impl Problem {
     /// A status, a word for programs and a sentence for people.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), retry_after: None, member: None }
     }
 
     /// Its status.
@@ -43,6 +45,12 @@ impl Problem {
         self
     }
 
+    /// Says something more to programs.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.member = Some((name, value.into()));
+        self
+    }
+
     /// There is no such thing.
     #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Self {
@@ -52,14 +60,17 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Json(json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason(),
             "status": self.status.as_u16(),
             "code": self.code,
             "detail": self.detail,
-        }));
-        let mut response = (self.status, body).into_response();
+        });
+        if let Some((name, value)) = self.member {
+            body[name] = value;
+        }
+        let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

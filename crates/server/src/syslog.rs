@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::{Frames, MESSAGE_BYTES_MAX, Packet, Syslog};
-use ledger::AppendError;
 use record::Draft;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, UdpSocket};
@@ -26,7 +25,7 @@ const DATAGRAMS_MAX: usize = 512;
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 /// How long a handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// After this long a log that could not be written is tried again.
+/// After this long it is tried again to accept, where that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The door for syslog, open. Whoever reaches it can write to the log: it has no credentials.
@@ -127,28 +126,6 @@ impl SyslogDoor {
             };
             messages.iter().filter_map(packet).collect()
         });
-        if drafts.is_empty() {
-            return true;
-        }
-        loop {
-            let read = drafts.iter().cloned().map(Ok::<_, String>).collect();
-            match self.intake.store(&caller, read).await {
-                Ok(fates) => {
-                    for why in fates.iter().filter_map(|fate| fate.as_ref().err()) {
-                        tracing::warn!(why, "a message of syslog was not stored");
-                    }
-                    return true;
-                }
-                Err(AppendError::Full) => tracing::warn!("no space is left to record on; syslog waits"),
-                Err(error) => {
-                    tracing::error!(%error, "messages of syslog could not be stored");
-                    return false;
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                _ = stop.wait_for(|stop| *stop) => return false,
-            }
-        }
+        drafts.is_empty() || self.intake.store_in_the_end(&caller, "syslog", &drafts, stop).await
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use access::{ActorKind, Grant, Identity, Role};
+use access::{ActorKind, Grant, Identity, Method, Role};
 use forward::Parcel;
 use gateway::RulesInForce;
 use ledger::{Opened, Options};
