@@ -39,3 +39,11 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+impl Limits {
+    /// The usual ones, but for time: what a test decides does not depend on how busy the machine is.
+    pub(crate) fn patient() -> Self {
+        Self { decision_time_max: Duration::from_secs(600), ..Self::default() }
+    }
+}

@@ -33,7 +33,7 @@ fn compress(bytes: &[u8]) -> Vec<u8> {
 const RULES: &[u8] = b"package testimony.request\nallow := true";
 
 fn load(files: &[(&str, &[u8])]) -> Result<Policy, LoadError> {
-    Policy::from_bundle(&bundle(files), None, &Limits::default())
+    Policy::from_bundle(&bundle(files), None, &Limits::patient())
 }
 
 #[test]

@@ -4,7 +4,7 @@ fn load(rules: &str) -> Result<Policy, LoadError> {
     let text = format!("package testimony.request\nimport data.lib\nimport data.lib as other\n{rules}\n");
     let lib = "package lib\nf(x) := x\nvalue := 1\ng(x) := lib_local(x)\nlib_local(x) := x\n";
     let files = [("a.rego".to_owned(), text.into_bytes()), ("lib.rego".to_owned(), lib.as_bytes().to_vec())];
-    Policy::from_files(&files, &Limits::default())
+    Policy::from_files(&files, &Limits::patient())
 }
 
 fn refusal(rules: &str) -> String {

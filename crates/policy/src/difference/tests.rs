@@ -2,7 +2,7 @@ use crate::{Difference, Limits, Policy};
 
 fn policy(files: &[(&str, &str)]) -> Policy {
     let files: Vec<_> = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
-    Policy::from_files(&files, &Limits::default()).unwrap()
+    Policy::from_files(&files, &Limits::patient()).unwrap()
 }
 
 #[test]

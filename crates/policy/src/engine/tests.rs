@@ -4,7 +4,7 @@ use crate::input::{Actor, Message, Time};
 use std::time::Duration;
 
 fn load(rego: &str) -> Result<Policy, LoadError> {
-    Policy::from_files(&[("request.rego".to_owned(), rego.as_bytes().to_vec())], &Limits::default())
+    Policy::from_files(&[("request.rego".to_owned(), rego.as_bytes().to_vec())], &Limits::patient())
 }
 
 /// The rules of the package of requests.
@@ -259,7 +259,7 @@ fn data_is_where_its_folder_says() {
         ("request.rego".to_owned(), request("allow if input.actor.id in data.teams.support.members").into_bytes()),
         ("teams/support/data.json".to_owned(), br#"{"members": ["alice"]}"#.to_vec()),
     ];
-    assert!(Policy::from_files(&files, &Limits::default()).unwrap().decide(Point::Request, &input()).allow);
+    assert!(Policy::from_files(&files, &Limits::patient()).unwrap().decide(Point::Request, &input()).allow);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn data_cannot_answer_in_place_of_rules() {
         ("request.rego".to_owned(), request("deny contains \"x\" if false").into_bytes()),
         ("testimony/data.json".to_owned(), br#"{"request": {"allow": true}}"#.to_vec()),
     ];
-    let error = Policy::from_files(&files, &Limits::default()).unwrap_err();
+    let error = Policy::from_files(&files, &Limits::patient()).unwrap_err();
     assert_eq!(error.to_string(), "the file data.json defines data.testimony.request, which only rules may");
 }
 
@@ -283,7 +283,7 @@ fn rules_may_not_lean_on_tests() {
         ("a.rego".to_owned(), request("allow if data.helpers.f(1)").into_bytes()),
         ("h_test.rego".to_owned(), b"package helpers\nf(x) := true".to_vec()),
     ];
-    let error = Policy::from_files(&files, &Limits::default()).unwrap_err();
+    let error = Policy::from_files(&files, &Limits::patient()).unwrap_err();
     assert_eq!(error.to_string(), "a.rego:2: the function data.helpers.f is not known here");
 }
 

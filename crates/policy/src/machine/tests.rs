@@ -9,7 +9,7 @@ use crate::{Actor, Decision, Input, Limits, Message, Output, Point, Policy, Time
 
 fn load(rules: &str) -> Policy {
     let text = format!("package testimony.request\n{rules}\n");
-    Policy::from_files(&[("request.rego".to_owned(), text.into_bytes())], &Limits::default()).unwrap()
+    Policy::from_files(&[("request.rego".to_owned(), text.into_bytes())], &Limits::patient()).unwrap()
 }
 
 fn inputs() -> Vec<Input> {
@@ -169,7 +169,7 @@ fn what_the_machine_would_take_for_something_else_is_interpreted() {
 #[test]
 fn the_examples_are_compiled() {
     for text in [include_str!("../../examples/fifty.rego")] {
-        let policy = Policy::from_files(&[("a.rego".to_owned(), text.into())], &Limits::default()).unwrap();
+        let policy = Policy::from_files(&[("a.rego".to_owned(), text.into())], &Limits::patient()).unwrap();
         assert!(policy.machine.is_some());
         for input in inputs() {
             compared(&policy, &input);
@@ -201,7 +201,7 @@ fn a_rule_of_a_functions_name_is_the_one_that_is_called() {
             b"package testimony.request\nimport data.lib as crypto\nallow if crypto.sha256(\"x\") == \"mine\"".to_vec(),
         ),
     ];
-    let policy = Policy::from_files(&files, &Limits::default()).unwrap();
+    let policy = Policy::from_files(&files, &Limits::patient()).unwrap();
     assert!(policy.decide(Point::Request, &inputs()[0]).allow);
 }
 
@@ -209,7 +209,7 @@ fn a_rule_of_a_functions_name_is_the_one_that_is_called() {
 fn instructions_are_limited() {
     let rules =
         "package testimony.request\nr := numbers.range(1, 100)\nallow if { some a in r; some b in r; a + b < 0 }";
-    let limits = Limits { instructions_max: 5_000, ..Limits::default() };
+    let limits = Limits { instructions_max: 5_000, ..Limits::patient() };
     let policy = Policy::from_files(&[("a.rego".to_owned(), rules.into())], &limits).unwrap();
     let error = policy.decide(Point::Request, &inputs()[0]).error.unwrap();
     assert_eq!(error, "the decision takes more than the limit of 5000 instructions");
@@ -321,7 +321,7 @@ fn random_policy((allow, deny, helper, other): &(String, String, String, String)
         plain(helper),
         plain(other),
     );
-    Policy::from_files(&[("request.rego".to_owned(), text.into_bytes())], &Limits::default()).ok()
+    Policy::from_files(&[("request.rego".to_owned(), text.into_bytes())], &Limits::patient()).ok()
 }
 
 #[test]

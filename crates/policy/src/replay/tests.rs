@@ -5,7 +5,7 @@ use crate::input::Actor;
 
 fn policy(rules: &str) -> Policy {
     let text = format!("package testimony.request\n{rules}");
-    Policy::from_files(&[("a.rego".to_owned(), text.into_bytes())], &Limits::default()).unwrap()
+    Policy::from_files(&[("a.rego".to_owned(), text.into_bytes())], &Limits::patient()).unwrap()
 }
 
 fn recorded(old: &Policy) -> Vec<Recorded> {

@@ -40,7 +40,7 @@ fn load(tokens: &[String], files: &[(&str, &[u8])], key: &VerificationKey) -> Re
     let signatures = serde_json::json!({"signatures": tokens}).to_string();
     let files: Vec<(&str, &[u8])> =
         files.iter().copied().chain([(".signatures.json", signatures.as_bytes())]).collect();
-    Policy::from_bundle(&bundle(&files), Some(key), &Limits::default())
+    Policy::from_bundle(&bundle(&files), Some(key), &Limits::patient())
 }
 
 fn refusal(tokens: &[String], files: &[(&str, &[u8])], key: &VerificationKey) -> SignatureError {
@@ -62,7 +62,7 @@ fn a_document_is_hashed_as_its_value_with_numbers_as_written() {
 #[test]
 fn a_bundle_signed_with_the_key_is_loaded() {
     let signed = load(&[shared(&claims(""))], &FILES, &key()).unwrap();
-    let plain = Policy::from_bundle(&bundle(&FILES), None, &Limits::default()).unwrap();
+    let plain = Policy::from_bundle(&bundle(&FILES), None, &Limits::patient()).unwrap();
     assert_eq!(signed.digest(), plain.digest());
     let named = VerificationKey { id: Some("k".to_owned()), ..key() };
     load(&[shared(&claims(""))], &FILES, &named).unwrap();
@@ -85,7 +85,7 @@ fn a_bundle_signed_on_a_curve_is_loaded() {
 #[test]
 fn whatever_was_not_signed_is_refused() {
     let good = || vec![shared(&claims(""))];
-    let unsigned = Policy::from_bundle(&bundle(&FILES), Some(&key()), &Limits::default()).unwrap_err();
+    let unsigned = Policy::from_bundle(&bundle(&FILES), Some(&key()), &Limits::patient()).unwrap_err();
     assert_eq!(unsigned.to_string(), "the bundle is not signed");
     let other: &[u8] = b"package testimony.request\nallow := false";
     assert!(matches!(refusal(&good(), &[("request.rego", other), FILES[1]], &key()), SignatureError::File(_)));

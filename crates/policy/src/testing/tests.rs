@@ -5,7 +5,7 @@ fn policy(tests: &str) -> Policy {
     let rules = "package testimony.request\nallow if input.actor.id == \"alice\"\ndeny contains \"late\" if {\n\ttime.now_ns() > 5\n\tinput.never\n}\n";
     let tests = format!("package testimony.request_test\nimport data.testimony.request\n{tests}\n");
     let files = [("r.rego".to_owned(), rules.as_bytes().to_vec()), ("r_test.rego".to_owned(), tests.into_bytes())];
-    Policy::from_files(&files, &Limits::default()).unwrap()
+    Policy::from_files(&files, &Limits::patient()).unwrap()
 }
 
 fn outcome(test: &str) -> Outcome {
