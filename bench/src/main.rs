@@ -2,7 +2,8 @@
 //!
 //! Everything runs on this machine in one go: the load, the model server (the scripted one), nginx as a plain proxy where it is
 //! installed, and the release binary of Testimony. The device and its `fdatasync` are measured and printed first. Parts can be
-//! chosen by name: `appends`, `gateway`, `verify`, `ingest`, `rules`; `growth` and `forward` run only when they are named.
+//! chosen by name: `appends`, `gateway`, `verify`, `ingest`, `rules`; `growth`, `forward` and `questions` run only when
+//! they are named.
 
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark prepares files and reads the clock")]
@@ -20,7 +21,9 @@ mod load;
 mod pace;
 mod process;
 mod proofs;
+mod questions;
 mod ruled;
+mod traffic;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -64,6 +67,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted.iter().any(|name| name == "forward") {
         forward::run(&places)?;
+    }
+    if wanted.iter().any(|name| name == "questions") {
+        questions::run(&places)?;
     }
     Ok(())
 }
