@@ -39,6 +39,12 @@ def test_a_call_told_by_an_instrumentation_is_found_as_one_of_ours(server, scrip
     assert response.get("response_model", "scripted-demo") == "scripted-demo" and response["output_tokens"] > 0
     assert "stop" in response["finish_reasons"]
     assert (request["temperature"], request["max_tokens"]) == (0.5, 50)
+    # One row in the view of calls, however many records told of it.
+    [row] = server.sql("SELECT * FROM calls")
+    assert row["producers"] == "otlp" and row["call_id"] == request["call_id"]
+    assert {name: row.get(name) for name in ("input", "output", "output_tokens", "max_tokens")} == {
+        "input": request["input"], "output": response["output"], "output_tokens": response["output_tokens"], "max_tokens": 50,
+    }
     # The story of the call, as of one of ours.
     status, _, story = server.get(f"/api/v1/calls/{request['call_id']}")
     assert status == 200 and len(json.loads(story)["records"]) in (2, 4)

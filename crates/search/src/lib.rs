@@ -15,6 +15,7 @@
 //! | `view` | what a caller may see: a row filter inside the table |
 //! | `language` | the query language: `model:gemma* since:7d "refund"` |
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
+//! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `engine` | [`Engine`]: everything put together |
 //! | `story` | single records with all their content |
@@ -25,6 +26,7 @@
 //! This is the only crate with DataFusion. It never writes to the ledger.
 
 mod answer;
+mod calls;
 mod check;
 mod columns;
 mod engine;

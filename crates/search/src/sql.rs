@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{Statement, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use crate::calls;
 use crate::table::{RecordsTable, STORE_URL, Snapshot};
 use crate::view::View;
 
@@ -48,17 +49,6 @@ pub enum SqlError {
     #[error("{0}")]
     Invalid(String),
 }
-
-/// `calls`: one row a call, request and response side by side.
-const CALLS_VIEW: &str = "
-SELECT q.call_id, q.time, q.actor_id, q.actor_type, q.actor_auth, q.actor_ip, q.service, q.environment, q.host,
-       q.operation, q.model, p.response_model, q.upstream, q.stream, q.temperature, q.top_p, q.max_tokens,
-       q.decision, q.reasons, p.outcome, p.status, p.error_type, p.finish_reasons, p.input_tokens, p.output_tokens,
-       p.duration_ms, p.first_chunk_ms, q.trace_id, q.conversation_id, q.input, q.parameters, p.output,
-       q.attributes AS request_attributes, p.attributes AS response_attributes,
-       q.log_index AS request_index, p.log_index AS response_index, q.id AS request_id, p.id AS response_id
-FROM records q LEFT JOIN records p ON p.call_id = q.call_id AND p.kind = 'inference.response'
-WHERE q.kind = 'inference.request'";
 
 /// What every query's session is made from.
 pub(crate) struct Sessions {
@@ -111,7 +101,7 @@ impl Sessions {
             session.register_table("records", found).map_err(invalid)?;
         }
         if statement.to_ascii_lowercase().contains("calls") {
-            let view = session.sql(CALLS_VIEW).await.map_err(invalid)?.into_view();
+            let view = session.sql(&calls::VIEW).await.map_err(invalid)?.into_view();
             session.register_table("calls", view).map_err(invalid)?;
         }
         let plan = session.state().statement_to_plan(parsed).await.map_err(invalid)?;
