@@ -10,7 +10,7 @@ mod kinds;
 
 use std::sync::Arc;
 
-use record::{Actor, Draft, Field, Trace, Value, without_credentials};
+use record::{Actor, Draft, Field, Trace, Value};
 use serde_json::value::RawValue;
 
 pub use kinds::{Kinds, KindsError, PATTERN_BYTES_MAX, RULES_MAX};
@@ -90,7 +90,7 @@ fn draft(mut event: Event, kinds: &Kinds, arrival: &Arrival<'_>) -> Result<Draft
     let mut fitting = Fitting::new();
     for (name, text) in [
         ("cloudevents.event_id", id.as_str()),
-        ("cloudevents.event_source", &without_credentials(&source)),
+        ("cloudevents.event_source", &credentials::removed_from_address(&source)),
         ("cloudevents.event_spec_version", &version),
         ("cloudevents.event_type", &kind),
     ] {
@@ -220,7 +220,7 @@ fn data(fitting: &mut Fitting, event: &mut Event) -> Option<Field> {
 fn set_extension(fitting: &mut Fitting, name: &str, value: Value<'static>) {
     let attribute = format!("testimony.cloudevents.{name}");
     match value {
-        Value::Text(_) if credentials::is_credential(name) => fitting.set(&attribute, "removed"),
+        Value::Text(_) | Value::Int(_) if credentials::is_credential(name) => fitting.set(&attribute, "removed"),
         Value::Text(text) => fitting.text(&attribute, &credentials::removed_from_text(&text), NAME_BYTES_MAX),
         other => fitting.set(&attribute, other),
     }

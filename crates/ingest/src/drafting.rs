@@ -1,4 +1,4 @@
-//! What doors for lines and texts have in common: where a body goes, what is cut, what is left out.
+//! What doors for lines and texts have in common: where a body goes, what is cut.
 
 use std::borrow::Cow;
 use std::str::Chars;
@@ -7,7 +7,7 @@ use record::{ATTRIBUTE_TEXT_BYTES_MAX, Draft, Field, Timestamp, VALUE_DEPTH_MAX,
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::credentials::is_one_of;
+use crate::credentials;
 
 /// The attribute and the content field that hold what a line or message says.
 pub(crate) const BODY: &str = "testimony.log.body";
@@ -27,9 +27,6 @@ pub(crate) const PATH_BYTES_MAX: usize = 1_024;
 const PROBLEMS_MAX: usize = 8;
 /// The most of one problem that is told, in bytes.
 const PROBLEM_BYTES_MAX: usize = 120;
-
-/// What is a credential in lines and messages too.
-const ALSO: [&str; 3] = ["password", "passwd", "secret"];
 
 /// Where the body of a message or an unmapped line is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,35 +56,10 @@ pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// Whether what stands under this name is a credential. Only the last part of a dotted name or path counts.
-pub(crate) fn is_credential(name: &str) -> bool {
-    let last = name.rsplit(['.', '/']).next().unwrap_or(name);
-    is_one_of(last, &ALSO)
-}
-
-/// Takes credentials out of a document: members named like one are gone, URLs lose user-info and secret parameters.
-pub(crate) fn remove_credentials(json: &mut Json) {
-    match json {
-        Json::Object(members) => {
-            members.retain(|name, _| !is_credential(name));
-            members.values_mut().for_each(remove_credentials);
-        }
-        Json::Array(items) => items.iter_mut().for_each(remove_credentials),
-        Json::String(text) if is_url(text) => *text = record::without_credentials(text),
-        _ => {}
-    }
-}
-
-/// Whether a text is one URL and nothing else.
-fn is_url(text: &str) -> bool {
-    text.contains("://") && !text.contains(char::is_whitespace)
-}
-
 /// A JSON value as an attribute's, without credentials: texts are cut at what a value may have, and what is nested deeper than a value may
 /// be becomes the text of its JSON. Whether anything was cut stands beside it.
 pub(crate) fn value_of(json: &Json) -> (Value<'static>, bool) {
-    let mut json = json.clone();
-    remove_credentials(&mut json);
+    let json = credentials::removed_from_value(json.clone());
     if depth(&json) > VALUE_DEPTH_MAX {
         let text = json.to_string();
         return (Value::cut(&text), text.len() > ATTRIBUTE_TEXT_BYTES_MAX);
@@ -198,16 +170,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
-
-    #[test]
-    fn credentials_are_gone_wherever_they_stand() {
-        let mut document = json!({"headers": [{"Authorization": "Bearer x", "Accept": "*"}], "API_KEY": "k",
-            "url": "https://me:secret@host/v1?key=x", "authorization_mode": "basic"});
-        remove_credentials(&mut document);
-        let kept =
-            json!({"headers": [{"Accept": "*"}], "url": "https://host/v1?key=removed", "authorization_mode": "basic"});
-        assert_eq!(document, kept);
-    }
 
     #[test]
     fn stars_stand_for_anything() {

@@ -7,7 +7,7 @@
 //! | `openai_jsonl`, `langfuse`, `litellm` | one format each: documents in, calls out |
 //! | `openai` | bodies of OpenAI's API, which all three hold |
 //! | `call` | a call that was told of, as the drafts of its records |
-//! | `members` | members under several names, times, numbers; credentials taken out |
+//! | `members` | members under several names, times, numbers |
 //!
 //! Every file is read from its first byte, after an interruption too: what lies before the position where the import was cut
 //! short is looked at again for what later documents refer to (traces, requests of a batch, the names of columns), and

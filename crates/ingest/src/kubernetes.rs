@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use record::{Actor, Draft, Field, Kind, Outcome, Timestamp, Trace, Value, without_credentials};
+use record::{Actor, Draft, Field, Kind, Outcome, Timestamp, Trace, Value};
 
 use self::event::{Event, Object, User, events};
 use crate::fitting::{Fitting, NAME_BYTES_MAX, TEXT_BYTES_MAX, thousandths};
@@ -212,15 +212,9 @@ fn set_request(fitting: &mut Fitting, event: &Event<'_>) {
 
 /// Path and query of the request, without credentials.
 fn address(event: &Event<'_>) -> (String, String) {
-    let address = without_credentials(event.request_uri.as_deref().unwrap_or_default());
+    let address = credentials::removed_from_address(event.request_uri.as_deref().unwrap_or_default());
     let (path, query) = address.split_once('?').unwrap_or((&address, ""));
-    let kept = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if name.eq_ignore_ascii_case("token") || credentials::is_credential(name) => {
-            format!("{name}=removed")
-        }
-        _ => pair.to_owned(),
-    };
-    (path.to_owned(), query.split('&').map(kept).collect::<Vec<_>>().join("&"))
+    (path.to_owned(), query.to_owned())
 }
 
 fn is_typed(event: &Event<'_>) -> bool {
@@ -272,8 +266,9 @@ fn set_answer(fitting: &mut Fitting, event: &Event<'_>) {
 fn set_annotations(fitting: &mut Fitting, event: &Event<'_>) {
     let annotations = event.annotations.iter().flatten();
     let others = annotations.filter(|(key, _)| ![DECISION, REASON].contains(&key.as_str()));
-    let credential = |key: &str| credentials::is_credential(key.rsplit('/').next().unwrap_or(key));
-    let kept = |key: &str, value: &str| Value::from(if credential(key) { "removed" } else { value }.to_owned());
+    let kept = |key: &str, value: &str| {
+        Value::from(if credentials::is_credential(key) { "removed" } else { value }.to_owned())
+    };
     let others = others.map(|(key, value)| (key.as_str(), kept(key, value)));
     fitting.map("testimony.kubernetes.annotations", others);
 }

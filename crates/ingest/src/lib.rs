@@ -14,8 +14,8 @@
 //! | [`cloudevents`] | CloudEvents 1.0 by HTTP: structured, batched, binary |
 //! | [`forwarded`] | records of another log, as its node delivers them (`POST /api/v1/forward/…`) |
 //! | `fitting` | attributes that fit a leaf, whatever came in |
-//! | `credentials` | JSON that is to be content, without the credentials in it |
-//! | `nesting` | how deep the JSON of an event may be |
+//! | `credentials` | what comes in without the credentials in it: names, texts, JSON, attributes; every door goes through it |
+//! | `nesting` | how deep and how large the JSON of an event may be |
 //! | `cursor` | [`Following`]: what to read next of files that others write, rotate, truncate and delete |
 //! | `drafting` | what doors for lines and texts have in common |
 //! | `lines` | [`Lines`]: JSON lines, plain text, container logs |

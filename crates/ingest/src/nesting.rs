@@ -1,7 +1,10 @@
-//! How deep the JSON of an event may be nested. What is kept as it was written is not parsed at the door, but by everybody who
-//! reads it afterwards.
+//! How deep the JSON of an event may be nested, and how many values it may have. What is kept as it was written is not parsed at the
+//! door, but by everybody who reads it afterwards.
+
+use record::Value;
 
 use crate::Rejected;
+use crate::otlp::VALUES_MAX;
 
 /// The deepest nesting of lists and objects in one event: what `serde_json` reads.
 pub(crate) const DEPTH_MAX: usize = 127;
@@ -23,6 +26,29 @@ pub(crate) fn check(json: &str) -> Result<(), Rejected> {
         }
     }
     Ok(())
+}
+
+/// Whether JSON may have more values than are read, before memory is taken for them. A value of OTLP has at most 7 brackets and commas
+/// (`{"key":…,"value":{…:…}},` and its list's), so whoever keeps to [`VALUES_MAX`] is not told so.
+pub(crate) fn has_too_many_values(text: &[u8]) -> bool {
+    const MARKS_MAX: usize = 8 * VALUES_MAX;
+    let (mut marks, mut is_text, mut is_escaped) = (0, false, false);
+    for byte in text {
+        match (is_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => is_text = !is_text,
+            (false, b'{' | b'[' | b',') => marks += 1,
+            _ => {}
+        }
+    }
+    marks > MARKS_MAX
+}
+
+/// An object or a list that stands as JSON in a text, where it is one of a size that is read.
+pub(crate) fn json_in(text: &str) -> Option<Value<'_>> {
+    let is_one = text.starts_with(['{', '[']) && !has_too_many_values(text.as_bytes());
+    if is_one { serde_json::from_str(text).ok() } else { None }
 }
 
 #[cfg(test)]

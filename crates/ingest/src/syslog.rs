@@ -16,9 +16,9 @@ use record::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_TEXT_BYTES_MAX, Attributes, Draf
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::Arrival;
-use crate::drafting::{BodyPlace, LOST_BYTES, NAME_BYTES_MAX, ORIGINAL, Problems, cut, is_credential, set_body};
+use crate::drafting::{BodyPlace, LOST_BYTES, NAME_BYTES_MAX, ORIGINAL, Problems, cut, set_body};
 use crate::mapping::{Event, Input, Mapped, Mapping};
+use crate::{Arrival, credentials};
 use message::Message;
 use structured::Element;
 
@@ -196,7 +196,7 @@ fn content_of(elements: &[Element<'_>]) -> Json {
 fn parameters_of<'e>(elements: &'e [Element<'_>]) -> impl Iterator<Item = (&'e str, &'e str, &'e str)> {
     let parameters =
         |element: &'e Element<'_>| element.parameters.iter().map(|(name, value)| (element.id, *name, value.as_ref()));
-    elements.iter().flat_map(parameters).filter(|(_, name, _)| !is_credential(name))
+    elements.iter().flat_map(parameters).filter(|(_, name, _)| !credentials::is_credential(name))
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, METADATA, Part, Times, Told, call_id, claimed_user, operation, provider};
 use super::members::{
-    NAME_BYTES_MAX, count, cut, field, float, json, member, milliseconds, moment, name, names, number, set, text,
-    whole, without_credentials,
+    NAME_BYTES_MAX, count, cut, field, float, json, member, milliseconds, moment, name, names, number, set, text, whole,
 };
 use super::{Origin, openai, wrong};
+use crate::credentials::removed_from_value;
 use crate::{Arrival, Rejected};
 
 /// The most traces that are remembered for the observations that follow them (about 300 bytes each).
@@ -231,7 +231,7 @@ fn call(observation: &Value, told: Told, times: Times) -> Call {
             asked.content.extend(request.part.content);
         }
         input @ Some(Value::Object(_)) => {
-            let kept = input.map(without_credentials);
+            let kept = input.map(removed_from_value);
             asked.content.extend(kept.map(|input| field(content_names::INPUT, &input)));
         }
         input => asked.content.extend(input.map(|input| field(content_names::INPUT, &input))),
@@ -335,7 +335,7 @@ fn set_error(part: &mut Part, observation: &Value) {
 }
 
 fn metadata(of: &Value) -> Option<Field> {
-    json(of, &["metadata"]).map(|metadata| field(METADATA, &without_credentials(metadata)))
+    json(of, &["metadata"]).map(|metadata| field(METADATA, &removed_from_value(metadata)))
 }
 
 /// A tool, a guardrail or an evaluator: one record, with what went in and what came out.
@@ -352,7 +352,7 @@ fn event(
     let mut part = Part::default();
     set(&mut part.attributes, called, name(observation, &["name"]));
     set(&mut part.attributes, "testimony.duration_ms", milliseconds(times.started, times.ended));
-    part.content.extend(json(observation, &["input"]).map(|input| field(went_in, &without_credentials(input))));
+    part.content.extend(json(observation, &["input"]).map(|input| field(went_in, &removed_from_value(input))));
     part.content.extend(json(observation, &["output"]).map(|output| field(came_out, &output)));
     part.content.extend(metadata(observation));
     set_error(&mut part, observation);

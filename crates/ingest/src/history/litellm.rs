@@ -6,10 +6,9 @@ use record::{Actor, Attributes, Draft, Field, Kind, Outcome, content_names};
 use serde_json::Value;
 
 use super::call::{Call, METADATA, Part, Times, Told, claimed_user, ip, operation, provider, set_server};
-use super::members::{
-    count, cut, field, json, member, milliseconds, moment, name, names, number, set, text, without_credentials,
-};
+use super::members::{count, cut, field, json, member, milliseconds, moment, name, names, number, set, text};
 use super::{Origin, openai, wrong};
+use crate::credentials::removed_from_value;
 use crate::{Arrival, Rejected};
 
 /// The most documents that one may hold (a list, or the rows under `data`).
@@ -133,7 +132,7 @@ fn set_place(attributes: &mut Attributes<'static>, row: &Value) {
 }
 
 fn kept_metadata(metadata: &Value) -> Option<Field> {
-    let kept = without_credentials(metadata.clone());
+    let kept = removed_from_value(metadata.clone());
     kept.as_object().is_some_and(|members| !members.is_empty()).then(|| field(METADATA, &kept))
 }
 
@@ -210,7 +209,7 @@ fn tool_call(row: &Value, metadata: &Value, told: &Told, times: Times, arrival: 
         }
     }
     let arguments = json(&called, &["arguments"]).or_else(|| json(row, &["messages"]));
-    part.content.extend(arguments.map(|arguments| field(content_names::ARGUMENTS, &without_credentials(arguments))));
+    part.content.extend(arguments.map(|arguments| field(content_names::ARGUMENTS, &removed_from_value(arguments))));
     let result = json(&called, &["result"]).or_else(|| json(row, &["response"]));
     part.content.extend(result.map(|result| field(content_names::RESULT, &result)));
     part.added_to(draft, told.call_id(arrival))

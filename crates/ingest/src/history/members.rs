@@ -1,11 +1,10 @@
-//! Members of documents that go by several names, times and numbers in several forms, and credentials taken out.
+//! Members of documents that go by several names, times and numbers in several forms.
 
 use std::time::Duration;
 
 use record::{Attributes, Field, Timestamp, Value as Attribute};
 use serde_json::{Map, Value};
 
-use crate::credentials::is_one_of;
 use crate::drafting;
 
 /// The longest name (of a user, a model, an identifier), in bytes; what is longer is cut and ends with `…`.
@@ -14,21 +13,6 @@ pub(super) const NAME_BYTES_MAX: usize = 256;
 const NAMES_MAX: usize = 64;
 /// Seconds since 1970 beyond which a number counts milliseconds (the year 5138).
 const SECONDS_MAX: f64 = 1e11;
-
-/// What is a credential in exports too, or stands for one: that of clouds, and LiteLLM's keys (`user_api_key`, `user_api_key_hash`), whose aliases
-/// and owners are none.
-const ALSO: [&str; 10] = [
-    "auth-token",
-    "secret-key",
-    "password",
-    "aws-access-key-id",
-    "aws-secret-access-key",
-    "aws-session-token",
-    "vertex-credentials",
-    "user-api-key",
-    "user-api-key-hash",
-    "user-api-key-auth",
-];
 
 /// A member under the first of these names that says something: not null, not an empty text.
 pub(super) fn member<'v>(of: &'v Value, names: &[&str]) -> Option<&'v Value> {
@@ -157,18 +141,6 @@ pub(super) fn field(name: &str, value: &Value) -> Field {
     Field { name: name.to_owned(), media: media.to_owned(), bytes }
 }
 
-/// The value without members that hold credentials, however deep they lie.
-pub(super) fn without_credentials(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let kept = members.into_iter().filter(|(name, _)| !is_one_of(name, &ALSO));
-            Value::Object(kept.map(|(name, value)| (name, without_credentials(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_credentials).collect()),
-        other => other,
-    }
-}
-
 /// Sets an attribute where there is a value for it.
 pub(super) fn set(
     attributes: &mut Attributes<'static>,
@@ -228,16 +200,6 @@ mod tests {
         assert_eq!(cut("short"), "short");
         let long = cut(&"ä".repeat(300));
         assert!(long.len() <= NAME_BYTES_MAX && long.ends_with('…'), "{long}");
-    }
-
-    #[test]
-    fn credentials_are_taken_out_at_every_depth() {
-        let value = json!({
-            "Authorization": "Bearer sk-1", "api_key": "sk-2", "kept": [{"x-api-key": "sk-3", "n": 1}],
-            "metadata": {"user_api_key": "sk-4", "user_api_key_alias": "team", "headers": {"Cookie": "sk-5"}}
-        });
-        let kept = without_credentials(value);
-        assert_eq!(kept, json!({"kept": [{"n": 1}], "metadata": {"user_api_key_alias": "team", "headers": {}}}));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use record::{Attributes, Value as Attribute, content_names};
 use serde_json::{Map, Value};
 
 use super::call::Part;
-use super::members::{count, cut, field, member, name, number, removed, set, text, without_credentials};
+use super::members::{count, cut, field, member, name, number, removed, set, text};
+use crate::credentials::removed_from_value;
 
 /// The most reasons for an end that are taken down.
 const REASONS_MAX: usize = 16;
@@ -33,7 +34,7 @@ pub(super) fn request(body: Map<String, Value>) -> Request {
 
 /// Parameters of a call as content, if there are any.
 pub(super) fn parameters(parameters: Value) -> Option<record::Field> {
-    let kept = without_credentials(parameters);
+    let kept = removed_from_value(parameters);
     let is_empty = kept.as_object().is_none_or(Map::is_empty);
     (!is_empty).then(|| field(content_names::PARAMETERS, &kept))
 }

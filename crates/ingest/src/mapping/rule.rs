@@ -10,10 +10,8 @@ use serde_json::Value as Json;
 use super::moment::TimeFormat;
 use super::settings::Shape;
 use super::{Event, Input, join_id};
-use crate::Arrival;
-use crate::drafting::{
-    BodyPlace, NAME_BYTES_MAX, ORIGINAL, Problems, cut, fits, is_credential, remove_credentials, set_body, value_of,
-};
+use crate::drafting::{BodyPlace, NAME_BYTES_MAX, ORIGINAL, Problems, cut, fits, set_body, value_of};
+use crate::{Arrival, credentials};
 
 /// The most bytes that a rule's attributes take in a leaf; those over it are left out, and the record says so.
 const ATTRIBUTES_BYTES_MAX: usize = 24 * 1_024;
@@ -238,7 +236,7 @@ impl Rule {
     fn set_attributes(&self, found: &Found<'_>, draft: &mut Draft, problems: &mut Problems) {
         let mut bytes = 0;
         for AttributeRule { name, from, shape } in &self.attributes {
-            if is_credential(name) {
+            if credentials::is_credential(name) {
                 continue;
             }
             let Some(at) = found.at(from) else { continue };
@@ -273,8 +271,7 @@ fn field(found: &Found<'_>, name: &str, reference: &Reference) -> Option<Field> 
         At::Text("") => return None,
         At::Text(text) => ("text/plain", text.as_bytes().to_vec()),
         At::Json(json) => {
-            let mut json = json.clone();
-            remove_credentials(&mut json);
+            let json = credentials::removed_from_value(json.clone());
             ("application/json", json.to_string().into_bytes())
         }
     };

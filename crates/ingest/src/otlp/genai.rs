@@ -6,7 +6,6 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `credentials` | what never reaches a draft |
 //! | `names` | older and other names, and what is content |
 //! | `facts` | attributes under their current names |
 //! | `messages` | messages from numbered attributes and from events |
@@ -14,7 +13,6 @@
 //! | `span`, `log` | what becomes of one of them |
 //! | `sheet` | a draft that is being filled in, within a leaf's limits |
 
-mod credentials;
 mod facts;
 mod log;
 mod messages;

@@ -11,10 +11,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::model::{
-    Budget, Event, LogRecord, Origin, Pairs, Span, Walked, bytes, decode_base64, float, has_too_many_values, map,
-};
+use super::model::{Budget, Event, LogRecord, Origin, Pairs, Span, Walked, bytes, decode_base64, float, map};
 use super::{EVENTS_MAX, Rejected, Signal};
+use crate::nesting::has_too_many_values;
 
 #[derive(Deserialize, Default)]
 struct Request<'a> {

@@ -145,26 +145,3 @@ pub(super) fn identifier(bytes: &[u8], length: usize) -> Option<String> {
         })
     })
 }
-
-/// Whether JSON may have more values than are read, before memory is taken for them. A value of OTLP has at most 7 brackets and commas
-/// (`{"key":…,"value":{…:…}},` and its list's), so whoever keeps to [`VALUES_MAX`] is not told so.
-pub(super) fn has_too_many_values(text: &[u8]) -> bool {
-    const MARKS_MAX: usize = 8 * VALUES_MAX;
-    let (mut marks, mut is_text, mut is_escaped) = (0, false, false);
-    for byte in text {
-        match (is_text, byte) {
-            (true, _) if is_escaped => is_escaped = false,
-            (true, b'\\') => is_escaped = true,
-            (_, b'"') => is_text = !is_text,
-            (false, b'{' | b'[' | b',') => marks += 1,
-            _ => {}
-        }
-    }
-    marks > MARKS_MAX
-}
-
-/// An object or a list that stands as JSON in a text, where it is one of a size that is read.
-pub(super) fn json_in(text: &str) -> Option<Value<'_>> {
-    let is_one = text.starts_with(['{', '[']) && !has_too_many_values(text.as_bytes());
-    if is_one { serde_json::from_str(text).ok() } else { None }
-}

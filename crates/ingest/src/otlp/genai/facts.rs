@@ -7,7 +7,8 @@ use std::ops::Bound;
 use record::Value;
 
 use super::super::model::Pairs;
-use super::{credentials, names};
+use super::names;
+use crate::credentials;
 
 /// What a span or an event says, by its current names. What was read of it is taken out.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use super::facts::Facts;
 use super::messages::{self, Said};
 use super::place::Place;
 use super::span::{self, Ending};
-use super::{Subject, Times, call_id, credentials};
-use crate::Arrival;
+use super::{Subject, Times, call_id};
+use crate::{Arrival, credentials};
 
 /// What a log record is.
 pub(super) enum Read {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use record::Value;
 
-use super::super::model::{Pairs, json_in, map};
+use super::super::model::{Pairs, map};
 use super::facts::Facts;
+use crate::nesting::json_in;
 
 /// The most parts of an attribute's name that are told apart.
 const SEGMENTS_MAX: usize = 12;

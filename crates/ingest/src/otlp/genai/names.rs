@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use record::Value;
 
-use super::super::model::json_in;
+use crate::nesting::json_in;
 
 /// Old and current name. Where several of one span have the same current name, the current one counts, then the first in this list.
 const RENAMED: [(&str, &str); 87] = [

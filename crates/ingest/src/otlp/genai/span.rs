@@ -8,8 +8,9 @@ use super::facts::Facts;
 use super::messages::{self, Said};
 use super::place::Place;
 use super::sheet::Sheet;
-use super::{Subject, Times, call_id, credentials, names};
-use crate::Arrival;
+use super::{Subject, Times, call_id, names};
+use crate::nesting::json_in;
+use crate::{Arrival, credentials};
 
 /// Attributes of both records of a call, so that either is found by them.
 const OF_BOTH: [&str; 8] = [
@@ -82,8 +83,8 @@ pub(super) fn drafts(
     let ending = Ending { is_error: span.status == 2, said };
     let sort = sort(&mut facts);
     if !span.name.is_empty() && (sort != Sort::Other || options.other_spans) {
-        let name = credentials::clean_text(span.name).map(Into::into).unwrap_or_default();
-        facts.set_if_absent("testimony.otlp.span_name", Value::Text(name));
+        let name = credentials::cleaned("name", Value::Text(span.name)).unwrap_or(Value::Text("".into()));
+        facts.set_if_absent("testimony.otlp.span_name", name);
     }
     match sort {
         Sort::Inference => drafts.extend(inference(&subject, facts, times, ending)),
@@ -204,7 +205,7 @@ fn take_said(facts: &mut Facts<'_>) {
     if let Some(Value::Text(text)) =
         facts.take("llm.invocation_parameters").or(facts.take("embedding.invocation_parameters"))
     {
-        if let Some(Value::Map(members)) = model::json_in(&text) {
+        if let Some(Value::Map(members)) = json_in(&text) {
             let named =
                 members.into_iter().map(|(name, value)| (format!("parameters.{name}").into(), value.into_owned()));
             facts.add(
