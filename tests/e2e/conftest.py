@@ -27,6 +27,21 @@ def run(*arguments, check=True):
     return done
 
 
+def documented(name, language, marker=""):
+    """The one block of code in that language, with that text in it, of a page in `docs/ingest`."""
+    text = (ROOT / "docs/ingest" / name).read_text()
+    [block] = [block for named, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M) if named == language and marker in block]
+    return block
+
+
+def replaced(text, changes):
+    """The text with places of ours instead of its own, each of which must be there."""
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
 def wait_for(what, seconds=10.0, pause=0.02):
     """Asks until the answer is true, and gives it."""
     end = time.monotonic() + seconds

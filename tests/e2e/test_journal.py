@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, run, wait_for
+from conftest import documented, run, wait_for
 from test_rules import settings
 
 # Writes a journal without a running systemd.
@@ -21,16 +21,10 @@ QUERY = "SELECT kind, time, service, host, attributes FROM records WHERE produce
 ENTRY = '{"_BOOT_ID":"4bf92f3577b34da6a3ce929d0e0e4736","__CURSOR":"s=0e080c4c81d541ab99437804a7dcc3b8;i=1;b=4bf92f3577b34da6a3ce929d0e0e4736;m=3e8;t=6611707eef4c3;x=43ba94158f8eb589","_HOSTNAME":"edge-7","_UID":"1000","_TRANSPORT":"journal","SYSLOG_IDENTIFIER":"bot","SYSLOG_FACILITY":"3","_PID":"4711","_COMM":"bot","__REALTIME_TIMESTAMP":"1795601405506755","PRIORITY":"4","_MACHINE_ID":"9c1b2f3577b34da6a3ce929d0e0e4736","_SYSTEMD_UNIT":"bot.service","__MONOTONIC_TIMESTAMP":"1000","MESSAGE":"line 0"}'
 
 
-def documented(language, marker):
-    text = (ROOT / "docs/ingest/journal.md").read_text()
-    [block] = [block for named, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M) if named == language and marker in block]
-    return block
-
-
 @pytest.fixture
 def mapping(tmp_path):
     path = tmp_path / "journal.toml"
-    path.write_text(documented("toml", "[[mapping]]"))
+    path.write_text(documented("journal.md", "toml", "[[mapping]]"))
     return path
 
 
@@ -64,7 +58,7 @@ class Journal:
             subprocess.run([REMOTE, "-o", self.file, "-"], input=exported.encode(), check=True, capture_output=True, timeout=30)
 
     def start(self):
-        [command] = re.findall(r"^ExecStart=(.*)$", documented("ini", "ExecStart"), re.M)
+        [command] = re.findall(r"^ExecStart=(.*)$", documented("journal.md", "ini", "ExecStart"), re.M)
         command = shlex.split(command.replace("journalctl ", f"journalctl --file={self.file} "))
         environment = {**os.environ, "LOGS_DIRECTORY": str(self.logs), "STATE_DIRECTORY": str(self.state)}
         self.process = subprocess.Popen(command, env=environment, start_new_session=True)
@@ -88,7 +82,7 @@ def journal(tmp_path):
 @pytest.fixture
 def follow(serve, scripted, tmp_path, mapping):
     def start():
-        group = documented("toml", "[[files]]").replace("/var/log/testimony-journal", str(tmp_path / "logs")).replace("/etc/testimony/journal.toml", str(mapping))
+        group = documented("journal.md", "toml", "[[files]]").replace("/var/log/testimony-journal", str(tmp_path / "logs")).replace("/etc/testimony/journal.toml", str(mapping))
         return serve(scripted, *settings(tmp_path, group))
 
     return start

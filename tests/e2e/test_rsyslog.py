@@ -1,14 +1,13 @@
 """Debian's rsyslog, set up as docs/ingest/syslog.md says, and what it delivers."""
 
 import pathlib
-import re
 import shutil
 import signal
 import socket
 import subprocess
 
 import pytest
-from conftest import ROOT, wait_for
+from conftest import documented, replaced, wait_for
 from test_rules import settings
 from test_syslog import free_port
 from test_tls import Authority, authority, rows, trusting  # noqa: F401, one is a fixture
@@ -24,12 +23,7 @@ pytestmark = pytest.mark.skipif(not (RSYSLOGD and shutil.which("logger")), reaso
 
 def recipe(marker, changes):
     """The settings that the documentation gives to rsyslog, with places of ours instead of its own."""
-    text = (ROOT / "docs/ingest/syslog.md").read_text()
-    [found] = [block for block in re.findall(r"^```\w*\n(.*?)^```$", text, re.S | re.M) if marker in block]
-    for old, new in changes.items():
-        assert old in found, old
-        found = found.replace(old, new)
-    return found
+    return replaced(documented("syslog.md", "", marker), changes)
 
 
 def by_tcp(server, **changes):
