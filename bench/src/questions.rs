@@ -46,20 +46,26 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
 
 async fn write(ledger: &Ledger, engine: &Engine, traffic: &Traffic, records: u64) -> anyhow::Result<()> {
     let start = Instant::now();
-    let (mut written, mut raw_bytes) = (ledger.durable().size, 0);
+    let (mut written, mut records_written) = (ledger.durable().size, 0);
     while written < records {
         let calls = written / 2..(written + TOGETHER).min(records) / 2;
         let drafts: Vec<Draft> = calls.flat_map(|nth| traffic.call(nth)).collect();
         written += drafts.len() as u64;
-        raw_bytes += drafts.len();
+        records_written += drafts.len();
         ledger.append_all(drafts).await?;
     }
     let durable = start.elapsed().as_secs_f64();
     one(engine, "type:nothing").await?;
+    let sealed = start.elapsed().as_secs_f64();
+    while engine.segments().1 > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     println!(
-        "  {raw_bytes} written at {:.0}/s, searchable and sealed {:.1} s later",
-        raw_bytes as f64 / durable,
-        start.elapsed().as_secs_f64() - durable
+        "  {records_written} written at {:.0}/s, {} segments sealed {:.1} s later and indexed {:.1} s after that",
+        records_written as f64 / durable,
+        engine.segments().0,
+        sealed - durable,
+        start.elapsed().as_secs_f64() - sealed
     );
     Ok(())
 }

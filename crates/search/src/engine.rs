@@ -16,9 +16,10 @@ use record::Timestamp;
 use world::{World, give_way};
 
 use crate::answer::Answer;
+use crate::indexing::index;
 use crate::language::{QueryError, compile, parse};
 use crate::live::Live;
-use crate::segment::{self, Segment};
+use crate::segment::{self, Indexed, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
 use crate::stored::StoredRecord;
 use crate::story;
@@ -176,6 +177,8 @@ impl Engine {
             while matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
                 wait = match worker.advance(1) {
                     Ok(true) => Duration::ZERO,
+                    // Sealing goes first: it lets go of memory, while what is not indexed yet is only slower to look through.
+                    Ok(false) if worker.index_one() => Duration::ZERO,
                     Ok(false) => LOOK_EVERY,
                     Err(error) => {
                         tracing::error!(%error, "search cannot follow the log");
@@ -213,7 +216,8 @@ impl Engine {
         let dir = data.join("segments");
         let io = |error| EngineError::Io(dir.clone(), error);
         world.disk.create_dirs(&dir).map_err(io)?;
-        let segments = segment::list(world.disk.as_ref(), &dir).map_err(io)?;
+        let mut segments = segment::list(world.disk.as_ref(), &dir).map_err(io)?;
+        segments.iter_mut().for_each(|segment| segment.open_terms(world.disk.as_ref(), &dir));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let store = LocalFileSystem::new_with_prefix(&dir).map_err(|error| io(std::io::Error::other(error)))?;
         let pool = tokio::runtime::Builder::new_multi_thread()
@@ -306,12 +310,38 @@ impl Engine {
         }
     }
 
+    /// How many segments there are, and how many of them wait for their index and are looked through as a whole until then.
+    #[must_use]
+    pub fn segments(&self) -> (usize, usize) {
+        let state = self.lock();
+        let waiting = state.segments.iter().filter(|segment| matches!(segment.indexed, Indexed::NotYet));
+        (state.segments.len(), waiting.count())
+    }
+
+    /// Indexes the newest segment that is not; whether there was one.
+    pub(crate) fn index_one(&self) -> bool {
+        let is_waiting = |segment: &&Segment| matches!(segment.indexed, Indexed::NotYet);
+        let Some(segment) = self.lock().segments.iter().rev().find(is_waiting).cloned() else { return false };
+        let indexed = match index(self.0.world.disk.as_ref(), &self.0.dir, &segment) {
+            Ok(terms) => Indexed::By(terms),
+            Err(error) => {
+                tracing::warn!(%error, "a segment stays without an index; it is looked through as a whole");
+                Indexed::Never
+            }
+        };
+        if let Some(segment) = self.lock().segments.iter_mut().find(|one| one.first == segment.first) {
+            segment.indexed = indexed;
+        }
+        true
+    }
+
     /// What is searchable now: everything that is durable now. Where sealing lags, this helps: memory stays bounded.
     fn snapshot(&self) -> Result<Snapshot, EngineError> {
         while self.advance(UNSEALED_MAX)? {}
         let mut state = self.lock();
         state.pull()?;
-        Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows() })
+        let disk = self.0.world.disk.clone();
+        Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows(), disk })
     }
 
     /// Runs a SELECT or EXPLAIN over the views `records` and `calls`, as if there were only the records that `among` finds.

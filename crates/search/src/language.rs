@@ -62,8 +62,8 @@ pub(crate) enum Query {
         condition: Condition,
         span: Span,
     },
-    /// Text that the content has.
-    Text(String),
+    /// Words that the content has in a row.
+    Text(String, Span),
 }
 
 /// What a field is held against.

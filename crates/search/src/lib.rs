@@ -11,6 +11,11 @@
 //! | `rows` | entries of the ledger to Arrow rows |
 //! | `live` | the unsealed tail |
 //! | `segment` | Parquet segments: writing, listing, reading back |
+//! | `words` | what a text is made of, and whether it has what is looked for |
+//! | `terms` | where in a segment a word stands: the file of its index |
+//! | `indexing` | from a segment to its terms |
+//! | `pruning` | which rows of a segment can have what a filter asks for |
+//! | `matching` | `match(text, 'words')` in filters and in SQL |
 //! | `table` | the table over both |
 //! | `view` | what a caller may see: a row filter inside the table |
 //! | `language` | the query language: `model:gemma* since:7d "refund"` |
@@ -30,8 +35,11 @@ mod calls;
 mod check;
 mod columns;
 mod engine;
+mod indexing;
 mod language;
 mod live;
+mod matching;
+mod pruning;
 mod rows;
 mod segment;
 mod sql;
@@ -39,7 +47,9 @@ mod stored;
 mod story;
 mod table;
 mod tail;
+mod terms;
 mod view;
+mod words;
 
 pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrowPrimitiveType, AsArray as _, RecordBatch};
 use datafusion::arrow::compute::interleave_record_batch;
@@ -19,19 +20,19 @@ use world::Disk;
 
 use crate::columns::SCHEMA;
 use crate::live::Chunk;
+use crate::pruning::KEY_COLUMNS;
+use crate::terms::{Terms, TermsError, path_beside};
 
 const ROW_GROUP_ROWS: usize = 32_768;
 const PAGE_ROWS: usize = 8_192;
 /// Rows that are brought into order and written at a time.
 const PICKED_ROWS: usize = 1_024;
-/// Columns that are looked up by exact value and are all but unique.
-const BLOOM_COLUMNS: [&str; 5] = ["id", "call_id", "trace_id", "actor_id", "conversation_id"];
 /// Columns whose values hardly repeat: a dictionary would only be built to be thrown away.
 const PLAIN_COLUMNS: [&str; 9] =
     ["id", "call_id", "span_id", "log_index", "seq", "content_seed", "other_content", "input", "output"];
 
 /// A sealed segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Segment {
     /// Its path below `segments/`.
     pub(crate) path: String,
@@ -40,6 +41,28 @@ pub(crate) struct Segment {
     pub(crate) end: u64,
     /// Its size in bytes.
     pub(crate) bytes: u64,
+    pub(crate) indexed: Indexed,
+}
+
+/// Whether the terms of a segment are known.
+#[derive(Debug, Clone)]
+pub(crate) enum Indexed {
+    NotYet,
+    By(Arc<Terms>),
+    /// It cannot be read, which `verify` says more about.
+    Never,
+}
+
+impl Segment {
+    /// Reads of the terms beside it what stays in memory, if they are there and whole.
+    pub(crate) fn open_terms(&mut self, disk: &dyn Disk, dir: &Path) {
+        match Terms::open(disk, &path_beside(&dir.join(&self.path))) {
+            Ok(terms) if terms.rows as u64 == self.end - self.first => self.indexed = Indexed::By(terms),
+            Ok(_) => tracing::warn!(segment = self.path, "its terms are of other rows; it is indexed anew"),
+            Err(TermsError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "a segment is indexed anew"),
+        }
+    }
 }
 
 /// Why a segment could not be written. The records stay in the live buffer and in the write-ahead log.
@@ -65,7 +88,7 @@ fn properties() -> WriterProperties {
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("testimony ", env!("CARGO_PKG_VERSION")).to_owned());
-    for column in BLOOM_COLUMNS {
+    for column in KEY_COLUMNS {
         properties = properties.set_column_bloom_filter_enabled(ColumnPath::from(column), true);
     }
     for column in PLAIN_COLUMNS {
@@ -126,7 +149,7 @@ pub(crate) fn seal(
     // The digest first: a segment that is there has one.
     disk.replace_durably(&digest_path(&file), format!("{}  {name}\n", digest(&bytes)).as_bytes()).map_err(failed)?;
     disk.replace_durably(&file, &bytes).map_err(failed)?;
-    Ok(Segment { path, first, end, bytes: bytes.len() as u64 })
+    Ok(Segment { path, first, end, bytes: bytes.len() as u64, indexed: Indexed::NotYet })
 }
 
 /// The day on which the first row was received, in UTC.
@@ -156,7 +179,8 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Segment>> {
             for name in list_folder(disk, &folder)? {
                 let Some((first, end)) = parse_name(&name) else { continue };
                 let bytes = disk.length(&folder.join(&name))?;
-                segments.push(Segment { path: format!("{origin}/{day}/{name}"), first, end, bytes });
+                let path = format!("{origin}/{day}/{name}");
+                segments.push(Segment { path, first, end, bytes, indexed: Indexed::NotYet });
             }
         }
     }

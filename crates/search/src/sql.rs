@@ -7,15 +7,16 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{Statement, Visit, Visitor};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::calls;
+use crate::matching::MATCH;
 use crate::table::{RecordsTable, STORE_URL, Snapshot};
 use crate::view::View;
 
@@ -79,6 +80,7 @@ impl Sessions {
     pub(crate) fn session(&self, table: RecordsTable) -> Result<SessionContext, SqlError> {
         let session = SessionContext::new_with_config_rt(self.config.clone(), self.runtime.clone());
         session.register_table("records", Arc::new(table)).map_err(invalid)?;
+        session.register_udf(ScalarUDF::clone(&MATCH));
         Ok(session)
     }
 
@@ -125,6 +127,7 @@ fn parse(statement: &str) -> Result<DfStatement, SqlError> {
     }
     check_brackets(statement)?;
     let mut statements = DFParserBuilder::new(statement)
+        .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(SQL_DEPTH_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
@@ -174,7 +177,7 @@ impl Visitor for OnlySelects {
 
 /// Counts open brackets before the parser recurses into them.
 fn check_brackets(statement: &str) -> Result<(), SqlError> {
-    let tokens = Tokenizer::new(&GenericDialect {}, statement).tokenize().map_err(invalid)?;
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, statement).tokenize().map_err(invalid)?;
     let mut depth = 0_usize;
     for token in tokens {
         match token {

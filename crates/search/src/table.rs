@@ -1,41 +1,69 @@
 //! The one table: sealed segments and the live tail, as they were at one moment.
 
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::stats::Precision;
+use datafusion::common::{DFSchema, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetRowSelection};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
+use world::Disk;
 
 use crate::columns::{SCHEMA, VISIBLE, VISIBLE_SCHEMA};
-use crate::segment::Segment;
+use crate::pruning::{Need, Rows, selection};
+use crate::segment::{Indexed, Segment};
+use crate::terms::Terms;
 use crate::view::{View, ViewExec};
 
 /// The object store under which the folder `segments/` is known to DataFusion.
 pub(crate) const STORE_URL: &str = "testimony://segments";
 
 /// What was searchable at one moment.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Snapshot {
+    /// In the order of the log.
     pub(crate) segments: Vec<Segment>,
     pub(crate) live: Vec<RecordBatch>,
+    /// Where the terms of segments are read from.
+    pub(crate) disk: Arc<dyn Disk>,
+}
+
+/// What is known of a segment before it is opened.
+fn statistics(terms: &Terms) -> Statistics {
+    let mut statistics = Statistics::new_unknown(&SCHEMA);
+    let time = |micros| ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
+    if let Some(column) =
+        SCHEMA.index_of("time").ok().and_then(|position| statistics.column_statistics.get_mut(position))
+    {
+        column.min_value = Precision::Exact(time(terms.times.0));
+        column.max_value = Precision::Exact(time(terms.times.1));
+        column.null_count = Precision::Exact(0);
+    }
+    statistics
 }
 
 /// A snapshot as a table.
-#[derive(Debug)]
 pub(crate) struct RecordsTable {
     snapshot: Snapshot,
     schema: SchemaRef,
     view: View,
+}
+
+impl fmt::Debug for RecordsTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordsTable").field("segments", &self.snapshot.segments).finish_non_exhaustive()
+    }
 }
 
 impl RecordsTable {
@@ -77,7 +105,14 @@ impl RecordsTable {
         columns: &[usize],
         filters: &[Expr],
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let url = ObjectStoreUrl::parse(STORE_URL)?;
+        let runtime = state.runtime_env();
+        let reader = CachedParquetFileReaderFactory::new(
+            runtime.object_store(&url)?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
         let mut source = ParquetSource::new(SCHEMA.clone())
+            .with_parquet_file_reader_factory(Arc::new(reader))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_enable_page_index(true)
             .with_bloom_filter_on_read(true);
@@ -86,18 +121,42 @@ impl RecordsTable {
             source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
         }
         let threads = state.config().target_partitions().max(1);
-        let mut groups = vec![Vec::new(); threads.min(self.snapshot.segments.len())];
+        // The newest first: most want what is new, and once that is found, what is older is passed over.
+        let files: Vec<PartitionedFile> = self.files(&Need::of(filters));
+        let mut groups = vec![Vec::new(); threads.min(files.len())];
         let count = groups.len().max(1);
-        for (nth, segment) in self.snapshot.segments.iter().enumerate() {
+        for (nth, file) in files.into_iter().enumerate() {
             if let Some(group) = groups.get_mut(nth % count) {
-                group.push(PartitionedFile::new(segment.path.clone(), segment.bytes));
+                group.push(file);
             }
         }
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
             .with_projection_indices(Some(columns.to_vec()))?
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// The segments that can have what is needed, the newest first, with the rows that can.
+    fn files(&self, need: &Need) -> Vec<PartitionedFile> {
+        let Snapshot { segments, disk, .. } = &self.snapshot;
+        let file = |segment: &Segment| {
+            let file = PartitionedFile::new(segment.path.clone(), segment.bytes);
+            let Indexed::By(terms) = &segment.indexed else { return Some(file) };
+            let rows = need.rows(terms, disk.as_ref()).unwrap_or_else(|error| {
+                tracing::warn!(%error, "a segment is looked through as a whole");
+                Rows::All
+            });
+            let file = file.with_statistics(Arc::new(statistics(terms)));
+            match rows {
+                Rows::None => None,
+                Rows::All => Some(file),
+                Rows::Blocks(blocks) => {
+                    Some(file.with_extension(ParquetRowSelection::new(selection(&blocks, terms.rows))))
+                }
+            }
+        };
+        segments.iter().rev().filter_map(file).collect()
     }
 
     fn scan_live(&self, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {

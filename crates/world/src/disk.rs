@@ -1,7 +1,7 @@
 //! Files that stay.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,8 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dirs(&self, dir: &Path) -> io::Result<()>;
     /// Reads a whole file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Reads some bytes of a file from an offset on; fewer where it ends before.
+    fn read_part(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>>;
     /// How many bytes a file has.
     fn length(&self, path: &Path) -> io::Result<u64>;
     /// The names in a directory, sorted; none when there is no such directory.
@@ -136,6 +138,15 @@ impl Disk for RealDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn read_part(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(io::SeekFrom::Start(offset))?;
+        let there = file.metadata()?.len().saturating_sub(offset);
+        let mut bytes = Vec::with_capacity(length.min(usize::try_from(there).unwrap_or(usize::MAX)));
+        file.take(length as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn length(&self, path: &Path) -> io::Result<u64> {

@@ -305,6 +305,11 @@ impl Disk for SimulatedDisk {
         self.state().files.get(path).and_then(|file| file.now.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn read_part(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(path)?;
+        Ok(bytes.into_iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)).take(length).collect())
+    }
+
     fn length(&self, path: &Path) -> io::Result<u64> {
         Ok(self.read(path)?.len() as u64)
     }

@@ -8,6 +8,8 @@ use record::Timestamp;
 
 use super::{Comparison, Condition, Query, QueryError, Span};
 use crate::columns::{ALIASES, COLUMNS, Column, From, SAID_COLUMNS, VISIBLE, find};
+use crate::matching::has_words;
+use crate::words::Phrase;
 
 /// Compiles a query as of a moment, from which relative times count.
 pub(crate) fn compile(text: &str, query: &Query, now: Timestamp) -> Result<Expr, QueryError> {
@@ -36,7 +38,7 @@ impl Compiler<'_> {
             Query::Or(terms) => join(terms, Expr::or),
             // A field that is not there does not have the value: `-user:alice` finds records without a user.
             Query::Not(inner) => Ok(self.query(inner)?.is_not_true()),
-            Query::Text(text) => Ok(content_has(text)),
+            Query::Text(text, span) => self.content_has(text, *span),
             Query::Field { name, name_span, condition, span } => self.field(name, *name_span, condition, *span),
         }
     }
@@ -82,7 +84,7 @@ impl Compiler<'_> {
             From::Attributes | From::OtherContent | From::Seed => {
                 return Err(self.error(span, "attributes are searched by their own names: gen_ai.request.seed:7"));
             }
-            From::Content(_) => return content_condition(&field, condition).ok_or_else(|| self.error(span, TEXT_HINT)),
+            From::Content(_) => return self.content_condition(&field, condition, span),
             From::Text(_) | From::TextAttribute(_) => {
                 return text_condition(field, condition).ok_or_else(|| self.error(span, TEXT_HINT));
             }
@@ -94,6 +96,28 @@ impl Compiler<'_> {
             Condition::Like(_) | Condition::Exists => {
                 Err(self.error(span, format!("{} is no text: a * cannot stand for a part of it", column.name)))
             }
+        }
+    }
+
+    /// Content: it has the words in a row somewhere, in capitals or not.
+    fn content_condition(&self, field: &Expr, condition: &Condition, span: Span) -> Result<Expr, QueryError> {
+        match condition {
+            Condition::Is(text) => self.has(field.clone(), text, span),
+            Condition::Like(parts) => self.has(field.clone(), &parts.join("*"), span),
+            _ => Err(self.error(span, TEXT_HINT)),
+        }
+    }
+
+    fn content_has(&self, text: &str, span: Span) -> Result<Expr, QueryError> {
+        let mut columns = SAID_COLUMNS.iter().map(|column| self.has(col(*column), text, span));
+        let first = columns.next().unwrap_or_else(|| Ok(lit(false)))?;
+        columns.try_fold(first, |any, column| Ok(any.or(column?)))
+    }
+
+    fn has(&self, field: Expr, text: &str, span: Span) -> Result<Expr, QueryError> {
+        match Phrase::of(text) {
+            Some(_) => Ok(has_words(field, text)),
+            None => Err(self.error(span, WORDS_HINT)),
         }
     }
 
@@ -110,6 +134,7 @@ impl Compiler<'_> {
 }
 
 const TIME_HINT: &str = "a time is written 7d, 24h, 30m, 2026-11-23 or 2026-11-23T09:00:00Z";
+const WORDS_HINT: &str = "what is looked for in a text is one to 64 words, and this has none, or more";
 const TEXT_HINT: &str = "a text cannot be compared with <, > or a range";
 
 /// How long, as people write it: `90s`, `30m`, `24h`, `7d`, `2w`; in microseconds.
@@ -149,24 +174,6 @@ fn text_condition(field: Expr, condition: &Condition) -> Option<Expr> {
         Condition::Like(parts) => Some(like(field, &parts.join("*"), false)),
         Condition::Compare(..) | Condition::Between(..) => None,
     }
-}
-
-/// Content: it has the words somewhere, in capitals or not.
-fn content_condition(field: &Expr, condition: &Condition) -> Option<Expr> {
-    match condition {
-        Condition::Is(value) => Some(has(field, value)),
-        Condition::Like(parts) => Some(has(field, &parts.join("*"))),
-        _ => None,
-    }
-}
-
-fn content_has(text: &str) -> Expr {
-    let columns = SAID_COLUMNS.iter().map(|column| has(&col(*column), text));
-    columns.reduce(Expr::or).unwrap_or_else(|| lit(false))
-}
-
-fn has(field: &Expr, text: &str) -> Expr {
-    like(field.clone(), &format!("*{text}*"), true)
 }
 
 /// A text that is like a pattern in which `*` stands for anything.
@@ -222,6 +229,8 @@ mod tests {
             "gen_ai.request.seed:7",
             "100%_",
             "input:refund",
+            "input:\"refund pol*\"",
+            "user:alice \"...\"",
             "duration_ms:*",
             "modle:x",
             "status:abc",

@@ -128,14 +128,15 @@ impl<'t> Parser<'t> {
     fn term(&mut self) -> Result<Query, QueryError> {
         let start = self.at;
         if self.peek() == Some('"') {
-            return Ok(Query::Text(self.quoted()?));
+            let text = self.quoted()?;
+            return Ok(Query::Text(text, Span { start, end: self.at }));
         }
         let word = self.word(true);
         if word.is_empty() {
             return Err(self.error(start, start + 1, "a value or a field is missing here"));
         }
         if !self.take(":") {
-            return Ok(Query::Text(word));
+            return Ok(Query::Text(word, Span { start, end: self.at }));
         }
         let name_span = Span { start, end: self.at - 1 };
         let condition = self.condition()?;
@@ -265,7 +266,7 @@ mod tests {
             Query::And(terms) => format!("(and {})", list(terms)),
             Query::Or(terms) => format!("(or {})", list(terms)),
             Query::Not(inner) => format!("(not {})", shape(inner)),
-            Query::Text(text) => format!("{text:?}"),
+            Query::Text(text, _) => format!("{text:?}"),
             Query::Field { name, condition, .. } => format!("{name}:{condition:?}"),
         }
     }

@@ -1,0 +1,167 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use access::{Grant, Identity, Role};
+use ledger::{Ledger, Options};
+use record::{Draft, Field, Kind, Source, Timestamp, Uuid, uuid_v7};
+use world::World;
+
+use crate::View;
+use crate::engine::{Engine, Limits, SealAt, Search};
+use crate::words::Phrase;
+
+const ROWS: u64 = 5_000;
+const TEXTS: [&str; 7] = [
+    "The refund policy of order",
+    "退款政策 和 订单",
+    "A policy, no refund: order",
+    r#"[{"role":"user","parts":[{"type":"text","content":"Größe\nrefunds 👍"}]}]"#,
+    "nothing to see",
+    "ORDER policies",
+    "policy refund policy",
+];
+
+struct Log {
+    _dir: tempfile::TempDir,
+    ledger: Ledger,
+    engine: Engine,
+    drafts: Vec<Draft>,
+}
+
+/// A log of which some is sealed and some is not: texts come round, some rows have a word or two of their own.
+async fn log() -> Log {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, world) = (dir.path().join("data"), World::real());
+    let options = Options { origin: Some("example.com/log".into()), ..Options::default() };
+    let ledger = Ledger::open(&world, &data, &options).unwrap().ledger;
+    let engine = Engine::follow(&world, &data, &ledger, SealAt { rows: 1_024, bytes: usize::MAX }).unwrap();
+    let source = |environment: &str| {
+        Arc::new(Source {
+            service: "bot".into(),
+            environment: environment.into(),
+            host: "here".into(),
+            origin: "example.com/log".into(),
+            producer: "records".into(),
+        })
+    };
+    let sources = [source("staging"), source("production")];
+    let draft = |nth: u64| {
+        let time = Timestamp::from_micros(1_700_000_000_000_000 + (nth as i64 * 7_919 % ROWS as i64) * 1_000);
+        let source = sources[usize::from(nth.is_multiple_of(3))].clone();
+        let mut draft = Draft::new(uuid_v7(time, &world.entropy.bytes()), time, Kind::InferenceRequest, source);
+        draft.call_id = Some(Uuid::from_u128(u128::from(nth / 2) + 1));
+        let mut text = TEXTS[usize::try_from(nth % 7).unwrap()].to_owned();
+        if nth % 1_000 == 3 {
+            text.push_str(&format!(" rare{nth}"));
+        }
+        let name = if nth.is_multiple_of(2) { "gen_ai.input.messages" } else { "gen_ai.output.messages" };
+        draft.content.push(Field { name: name.into(), media: "text/plain".into(), bytes: text.into_bytes() });
+        draft
+    };
+    let drafts: Vec<Draft> = (0..ROWS).map(draft).collect();
+    for together in drafts.chunks(500) {
+        ledger.append_all(together.to_vec()).await.unwrap();
+    }
+    Log { _dir: dir, ledger, engine, drafts }
+}
+
+impl Log {
+    async fn found(&self, view: &View, query: &str) -> BTreeSet<u64> {
+        let search = Search { query: query.into(), ..Search::default() };
+        let answer = self.engine.search(view, search, Limits::default()).await.unwrap();
+        let indexes = answer.batches.iter().flat_map(|batch| {
+            let column = batch.column_by_name("log_index").unwrap().clone();
+            let column =
+                datafusion::arrow::array::AsArray::as_primitive::<datafusion::arrow::datatypes::UInt64Type>(&column)
+                    .clone();
+            column.values().to_vec()
+        });
+        indexes.collect()
+    }
+
+    fn expected(&self, holds: impl Fn(&Draft) -> bool) -> BTreeSet<u64> {
+        (0..).zip(&self.drafts).filter(|(_, draft)| holds(draft)).map(|(index, _)| index).collect()
+    }
+}
+
+fn says(words: &str) -> impl Fn(&Draft) -> bool {
+    let phrase = Phrase::of(words).unwrap();
+    move |draft| draft.content.iter().any(|field| phrase.is_in(std::str::from_utf8(&field.bytes).unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_is_the_same_before_and_after_it_is_sealed_and_indexed() {
+    let log = log().await;
+    let staging =
+        View::of(&Identity::anonymous(vec![Grant { role: Role::Reader, scope: "env=staging".parse().unwrap() }]));
+    let check = async || {
+        for words in [
+            "refund",
+            "refund policy",
+            "policy",
+            "polic*",
+            "*fund",
+            "re*nds",
+            "rare3",
+            "rare3003",
+            "rare*",
+            "退款",
+            "款",
+            "政策 和",
+            "größe",
+            "👍",
+            "absent",
+            "abs*",
+            "role",
+        ] {
+            let is_said = says(words);
+            let expected = log.expected(&is_said);
+            assert_eq!(log.found(&View::everything(), &format!("\"{words}\"")).await, expected, "{words}");
+            let seen = log.expected(|draft| is_said(draft) && draft.source.environment == "staging");
+            assert_eq!(log.found(&staging, &format!("\"{words}\"")).await, seen, "{words}");
+        }
+        assert!(log.expected(says("rare*")).len() == 5 && log.expected(says("role")).is_empty());
+        let (order, refund, rare, and) = (says("order"), says("refund"), says("rare3"), says("和"));
+        let both = log.expected(|draft| order(draft) && !refund(draft));
+        assert_eq!(log.found(&View::everything(), "order -refund").await, both);
+        let either = log.expected(|draft| rare(draft) || and(draft));
+        assert_eq!(log.found(&View::everything(), "rare3 OR 和").await, either);
+        let call = Uuid::from_u128(1_201);
+        assert_eq!(log.found(&View::everything(), &format!("call_id:{call}")).await, [2_400, 2_401].into());
+        assert_eq!(log.found(&View::everything(), &format!("call_id:{call} OR rare3")).await, [3, 2_400, 2_401].into());
+        let in_output =
+            log.expected(|draft| &*draft.content[0].name == "gen_ai.output.messages" && says(draft, "policy"));
+        assert_eq!(log.found(&View::everything(), "output:policy").await, in_output);
+    };
+    check().await;
+    while log.engine.segments().1 > 0 {
+        log.engine.index_one();
+    }
+    check().await;
+    log.engine.close();
+    log.ledger.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_has_match() {
+    let log = log().await;
+    let sql = async |statement: &str| {
+        log.engine.sql(&View::everything(), statement.into(), Search::default(), Limits::default()).await
+    };
+    let answer = sql("SELECT count(*) AS n FROM records WHERE match(input, 'refund policy') OR match(output, 'rare*')")
+        .await
+        .unwrap();
+    let (policy, rare) = (says("refund policy"), says("rare*"));
+    let expected = log.expected(|draft| {
+        let is_input = &*draft.content[0].name == "gen_ai.input.messages";
+        if is_input { policy(draft) } else { rare(draft) }
+    });
+    let line = String::from_utf8(answer.write(crate::Format::JsonLines).unwrap()).unwrap();
+    assert_eq!(line.trim(), format!("{{\"n\":{}}}", expected.len()));
+    let refused = sql("SELECT match(input, model) FROM records").await.unwrap_err().to_string();
+    assert!(refused.contains("are written out: match(input, 'refund policy')"), "{refused}");
+    let refused = sql("SELECT match(input, '...') FROM records").await.unwrap_err().to_string();
+    assert!(refused.contains("and there are none"), "{refused}");
+    log.engine.close();
+    log.ledger.close();
+}

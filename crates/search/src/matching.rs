@@ -1,0 +1,80 @@
+//! `match(text, 'some words')` in SQL, and what the query language makes of a text to look for: whether these words stand in it in a row,
+//! as [`crate::words`] reads both.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
+};
+
+use crate::words::{PHRASE_WORDS_MAX, Phrase};
+
+const NAME: &str = "match";
+
+/// The function.
+pub(crate) static MATCH: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(Match::default())));
+
+/// A condition: the field has these words in a row. The words must make a [`Phrase`].
+pub(crate) fn has_words(field: Expr, words: &str) -> Expr {
+    MATCH.call(vec![field, lit(words)])
+}
+
+/// What such a condition looks for, if the expression is one on a column with words that are known.
+pub(crate) fn phrase_wanted(expression: &Expr) -> Option<Phrase> {
+    let Expr::ScalarFunction(call) = expression else { return None };
+    match call.args.as_slice() {
+        [Expr::Column(_), Expr::Literal(words, _)] if call.func.name() == NAME => Phrase::of(words.try_as_str()??),
+        _ => None,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Match {
+    signature: Signature,
+}
+
+impl Default for Match {
+    fn default() -> Self {
+        let texts = TypeSignature::Exact(vec![DataType::Utf8View, DataType::Utf8View]);
+        Self { signature: Signature::new(texts, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Match {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [texts, words] = args.args.as_slice() else {
+            return plan_err!("match takes a text and the words to look for");
+        };
+        let ColumnarValue::Scalar(words) = words else {
+            return plan_err!("the words that match looks for are written out: match(input, 'refund policy')");
+        };
+        let Some(words) = words.try_as_str().flatten() else {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
+        };
+        let Some(phrase) = Phrase::of(words) else {
+            return plan_err!(
+                "match looks for one to {PHRASE_WORDS_MAX} words, and there are none, or more, in {words:?}"
+            );
+        };
+        let texts: ArrayRef = cast(&texts.to_array(args.number_rows)?, &DataType::Utf8View)?;
+        let found: BooleanArray = texts.as_string_view().iter().map(|text| Some(phrase.is_in(text?))).collect();
+        debug_assert_eq!(found.len(), texts.len());
+        Ok(ColumnarValue::Array(Arc::new(found)))
+    }
+}

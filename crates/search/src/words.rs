@@ -1,0 +1,279 @@
+//! What a text is made of for those who look for it, and whether it has what they look for.
+//!
+//! A word is a run of letters and digits, in lower case. Where words are not set apart by spaces (Chinese, Japanese, Thai, …), every
+//! character is a word of its own, and so is every sign such as 👍; a run of them is then found wherever it stands. Of content that is
+//! JSON only the values are read, as they were before they were written as JSON: no names of members, no escapes.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// The most words that can be looked for in a row.
+pub(crate) const PHRASE_WORDS_MAX: usize = 64;
+/// How many times JSON within a text within JSON is read as JSON.
+const NESTING_MAX: usize = 3;
+
+/// What is done with each word and the place where it stands. Of words that follow each other the places do.
+pub(crate) trait Reader {
+    fn word(&mut self, word: &str, place: usize) -> ControlFlow<()>;
+}
+
+/// Reads the words of a content column's text.
+pub(crate) fn read_content(text: &str, reader: &mut dyn Reader) {
+    let mut words = Words { reader, place: 0, word: String::new(), joins_stars: false };
+    let _ = words.content(text, NESTING_MAX);
+}
+
+/// Whether words of this character's script are not set apart by spaces, or it is a sign that is looked for by itself.
+pub(crate) fn stands_alone(c: char) -> bool {
+    match c {
+        '\0'..='\u{0E00}' => false,
+        // Thai, Lao, Myanmar, Khmer.
+        '\u{0E01}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' => true,
+        // Kana, Bopomofo, ideographs; not Hangul, which has spaces.
+        '\u{3040}'..='\u{312F}' | '\u{31A0}'..='\u{31FF}' | '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' => true,
+        '\u{FF66}'..='\u{FF9F}' | '\u{20000}'..='\u{3FFFF}' => true,
+        // Arrows, technical and other signs, pictures.
+        '\u{2190}'..='\u{2BFF}' | '\u{1F000}'..='\u{1FAFF}' => true,
+        _ => false,
+    }
+}
+
+struct Words<'r> {
+    reader: &'r mut dyn Reader,
+    place: usize,
+    word: String,
+    /// In what is looked for, a star is part of a word.
+    joins_stars: bool,
+}
+
+impl Words<'_> {
+    fn content(&mut self, text: &str, nesting: usize) -> ControlFlow<()> {
+        if nesting > 0 && is_likely_json(text) { self.json(text, nesting) } else { self.plain(text) }
+    }
+
+    fn json(&mut self, json: &str, nesting: usize) -> ControlFlow<()> {
+        let mut rest = json;
+        while let Some(quote) = memchr::memchr(b'"', rest.as_bytes()) {
+            let (between, from_quote) = rest.split_at(quote);
+            self.plain(between)?;
+            let (inner, after) = string(from_quote);
+            rest = after;
+            if !after.trim_start().starts_with(':') {
+                // What stands in two texts is no phrase.
+                self.place += 1;
+                self.string(inner, nesting)?;
+                self.place += 1;
+            }
+        }
+        self.plain(rest)
+    }
+
+    fn string(&mut self, inner: &str, nesting: usize) -> ControlFlow<()> {
+        let said = if memchr::memchr(b'\\', inner.as_bytes()).is_some() {
+            serde_json::from_str::<String>(&format!("\"{inner}\"")).map_or(Cow::Borrowed(inner), Cow::Owned)
+        } else {
+            Cow::Borrowed(inner)
+        };
+        self.content(&said, nesting - 1)
+    }
+
+    fn plain(&mut self, text: &str) -> ControlFlow<()> {
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || (*byte == b'*' && self.joins_stars);
+            let run = rest.bytes().position(|byte| !is_part(&byte)).unwrap_or(rest.len());
+            let (part, after) = rest.split_at(if run > 0 { run } else { c.len_utf8() });
+            rest = after;
+            if run > 0 && self.word.is_empty() && after.bytes().next().is_none_or(|byte| byte.is_ascii()) {
+                self.ascii_word(part)?;
+            } else if run > 0 {
+                self.word.extend(part.chars().map(|c| c.to_ascii_lowercase()));
+            } else if stands_alone(c) {
+                self.end_word()?;
+                self.word.push(c);
+                self.end_word()?;
+            } else if !c.is_ascii() && (c.is_alphanumeric() || is_mark(c)) {
+                self.word.extend(c.to_lowercase());
+            } else {
+                self.end_word()?;
+            }
+        }
+        self.end_word()
+    }
+
+    /// A whole word, which most often needs no copy.
+    fn ascii_word(&mut self, word: &str) -> ControlFlow<()> {
+        if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            self.word.push_str(word);
+            self.word.make_ascii_lowercase();
+            return self.end_word();
+        }
+        let flow = self.reader.word(word, self.place);
+        self.place += 1;
+        flow
+    }
+
+    fn end_word(&mut self) -> ControlFlow<()> {
+        if self.word.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let flow = self.reader.word(&self.word, self.place);
+        self.place += 1;
+        self.word.clear();
+        flow
+    }
+}
+
+/// A mark within a word that is no letter: an accent set over the letter before it, a virama.
+const fn is_mark(c: char) -> bool {
+    matches!(c, '\u{0300}'..='\u{036F}' | '\u{0591}'..='\u{05C7}' | '\u{064B}'..='\u{065F}' | '\u{093C}' | '\u{094D}' | '\u{09BC}' | '\u{09CD}'
+        | '\u{0A3C}' | '\u{0A4D}' | '\u{0ABC}' | '\u{0ACD}' | '\u{0B3C}' | '\u{0B4D}' | '\u{0BCD}' | '\u{0C4D}' | '\u{0CBC}' | '\u{0CCD}'
+        | '\u{0D4D}' | '\u{0DCA}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{200C}' | '\u{200D}')
+}
+
+/// Whether a text begins as a list or an object in JSON does. A line of a log, `[info] …`, does not.
+fn is_likely_json(text: &str) -> bool {
+    let mut marks = text.chars().filter(|c| !c.is_whitespace());
+    match (marks.next(), marks.next()) {
+        (Some('{'), Some(next)) => matches!(next, '"' | '}'),
+        (Some('['), Some(next)) => matches!(next, '"' | '{' | '[' | ']' | '-' | '0'..='9'),
+        _ => false,
+    }
+}
+
+/// What stands in the text in JSON that begins with this quote, as it is written, and what comes behind it; all, if it does not end.
+fn string(from_quote: &str) -> (&str, &str) {
+    let bytes = from_quote.as_bytes();
+    let mut at = 1;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return (&from_quote[1..at], &from_quote[at + 1..]);
+        }
+        at += 2;
+    }
+    (&from_quote[1..], "")
+}
+
+/// Words in a row that are looked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Phrase {
+    words: Vec<Wanted>,
+    /// Finds the longest of them that is ASCII, where text is ASCII too: most texts lack it, and need not be taken apart.
+    longest: Option<Regex>,
+}
+
+/// A word that is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This one.
+    Word(String),
+    /// One that has these parts in this order; between them, and before and after where a part is empty, anything.
+    Like(Vec<String>),
+}
+
+impl Phrase {
+    /// What is looked for by a text in which `*` stands for any part of a word; none when the text has no word, or more than
+    /// [`PHRASE_WORDS_MAX`].
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        #[derive(Default)]
+        struct Collected(Vec<String>);
+        impl Reader for Collected {
+            fn word(&mut self, word: &str, _: usize) -> ControlFlow<()> {
+                self.0.push(word.to_owned());
+                if self.0.len() > PHRASE_WORDS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+        }
+        let mut collected = Collected::default();
+        let _ = Words { reader: &mut collected, place: 0, word: String::new(), joins_stars: true }.plain(text);
+        let is_star = |word: &String| word.bytes().all(|byte| byte == b'*');
+        let Collected(mut words) = collected;
+        words.truncate(words.iter().rposition(|word| !is_star(word)).map_or(0, |last| last + 1));
+        words.drain(..words.iter().position(|word| !is_star(word)).unwrap_or(0));
+        let wanted = |word: String| {
+            if word.contains('*') {
+                Wanted::Like(word.split('*').map(str::to_owned).collect())
+            } else {
+                Wanted::Word(word)
+            }
+        };
+        if !(1..=PHRASE_WORDS_MAX).contains(&words.len()) {
+            return None;
+        }
+        let ascii = words.iter().flat_map(|word| word.split('*')).filter(|part| part.is_ascii());
+        let longest = ascii.max_by_key(|part| part.len()).filter(|part| !part.is_empty());
+        let finder = |part: &str| RegexBuilder::new(part).case_insensitive(true).unicode(false).build().ok();
+        Some(Self { longest: longest.and_then(finder), words: words.into_iter().map(wanted).collect() })
+    }
+
+    /// Whether it is plain that the text does not have all of the words. What is not ASCII has other capitals, and may be escaped.
+    fn lacks_a_word(&self, text: &str) -> bool {
+        let Some(longest) = &self.longest else { return false };
+        text.is_ascii() && !longest.is_match(text.as_bytes()) && memchr::memmem::find(text.as_bytes(), b"\\u").is_none()
+    }
+
+    /// The words, in their order.
+    pub(crate) fn words(&self) -> &[Wanted] {
+        &self.words
+    }
+
+    /// Whether a content column's text has these words in a row.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        if self.lacks_a_word(text) {
+            return false;
+        }
+        let mut search = Search { phrase: self, reached: 0, next_place: 0, found: false };
+        read_content(text, &mut search);
+        search.found
+    }
+}
+
+impl Wanted {
+    fn is(&self, word: &str) -> bool {
+        match self {
+            Self::Word(wanted) => wanted == word,
+            Self::Like(parts) => is_like(parts, word),
+        }
+    }
+}
+
+/// Whether a word has parts in their order, the first at its start and the last at its end.
+fn is_like(parts: &[String], word: &str) -> bool {
+    let [first, between @ .., last] = parts else { return parts.first().is_some_and(|only| only == word) };
+    let Some(mut rest) = word.strip_prefix(first.as_str()) else { return false };
+    for part in between {
+        let Some(at) = rest.find(part.as_str()) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last.as_str())
+}
+
+/// One pass over a text for a phrase (Shift-And, Baeza-Yates and Gonnet 1992).
+struct Search<'p> {
+    phrase: &'p Phrase,
+    /// The bit n is set when the first n + 1 words of the phrase stand right before `next_place`.
+    reached: u64,
+    next_place: usize,
+    found: bool,
+}
+
+impl Reader for Search<'_> {
+    fn word(&mut self, word: &str, place: usize) -> ControlFlow<()> {
+        let so_far = if place == self.next_place { self.reached << 1 | 1 } else { 1 };
+        self.next_place = place + 1;
+        self.reached = 0;
+        for (nth, wanted) in self.phrase.words.iter().enumerate() {
+            let bit = 1 << nth;
+            if so_far & bit != 0 && wanted.is(word) {
+                self.reached |= bit;
+            }
+        }
+        self.found = self.reached >> (self.phrase.words.len() - 1) != 0;
+        if self.found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
