@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::prelude::{DataFrame, col, lit};
@@ -16,7 +17,7 @@ use record::Timestamp;
 use world::{World, give_way};
 
 use crate::answer::Answer;
-use crate::language::{QueryError, compile, parse};
+use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
 use crate::live::Live;
 use crate::segment::{self, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
@@ -307,7 +308,7 @@ impl Engine {
     }
 
     /// What is searchable now: everything that is durable now. Where sealing lags, this helps: memory stays bounded.
-    fn snapshot(&self) -> Result<Snapshot, EngineError> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, EngineError> {
         while self.advance(UNSEALED_MAX)? {}
         let mut state = self.lock();
         state.pull()?;
@@ -328,18 +329,22 @@ impl Engine {
         })
     }
 
-    /// Finds records, newest first.
+    /// Finds records, newest first, or gives the rows that the query's stage makes of them.
     ///
     /// # Errors
     /// When the query is wrong or exceeds its limits.
     pub fn search(&self, view: &View, search: Search, limits: Limits) -> Running<Answer> {
         let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
-            let filter = engine.filter(&search)?;
-            let session = engine.0.sessions.session(RecordsTable::visible(engine.snapshot()?, &view))?;
+            let (query, stage) = parse_staged(&search.query)?;
+            let stage = stage.map(|stage| compile_stage(&search.query, &stage)).transpose()?;
+            let filter = engine.bounded(&search, &query)?;
+            let found = engine.visible(engine.snapshot()?, &view).await?.filter(filter).map_err(invalid)?;
             let newest_first = vec![col("time").sort(false, false), col("log_index").sort(false, false)];
-            let frame = session.table("records").await.map_err(invalid)?.filter(filter).map_err(invalid)?;
-            let frame = frame.sort(newest_first).map_err(invalid)?;
+            let frame = match stage {
+                Some(stage) => stage.of(found).await.map_err(failed)?,
+                None => found.sort(newest_first).map_err(invalid)?,
+            };
             // One more than asked for tells whether there were more.
             collect(frame.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?, limits).await
         })
@@ -395,17 +400,27 @@ impl Engine {
         })
     }
 
+    /// The records of a snapshot that are seen, with the columns that are.
+    pub(crate) async fn visible(&self, snapshot: Snapshot, view: &View) -> Result<DataFrame, EngineError> {
+        let session = self.0.sessions.session(RecordsTable::visible(snapshot, view))?;
+        Ok(session.table("records").await.map_err(invalid)?)
+    }
+
     /// The records for which something holds, with all content.
     async fn whole(&self, view: &View, wanted: Expr) -> Result<DataFrame, EngineError> {
         let session = self.0.sessions.session(RecordsTable::whole(self.snapshot()?, view))?;
         Ok(session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?)
     }
 
-    /// Compiles a search's query and time bounds as of now.
+    /// Compiles a search's query, which has no stage, and time bounds as of now.
     pub(crate) fn filter(&self, search: &Search) -> Result<Expr, EngineError> {
+        self.bounded(search, &parse(&search.query)?)
+    }
+
+    fn bounded(&self, search: &Search, query: &Query) -> Result<Expr, EngineError> {
         let now = Timestamp::from_micros(self.0.world.clock.now_micros());
         let bounds = [("since", &search.since), ("until", &search.until)];
-        let mut filter = compile(&search.query, &parse(&search.query)?, now)?;
+        let mut filter = compile(&search.query, query, now)?;
         for (name, value) in bounds {
             if let Some(value) = value {
                 let bound = format!("{name}:\"{value}\"");
@@ -416,7 +431,7 @@ impl Engine {
     }
 
     /// Runs a query on the query threads; it ends when it is done, when its time is up, or when nobody waits any more.
-    fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         limits: Limits,
         work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
@@ -446,9 +461,12 @@ impl Drop for AbortOnDrop {
     }
 }
 
+fn failed(error: DataFusionError) -> EngineError {
+    EngineError::Failed(invalid(error).to_string())
+}
+
 /// Collects rows until the query ends or a limit is reached.
-async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, EngineError> {
-    let failed = |error: datafusion::error::DataFusionError| EngineError::Failed(invalid(error).to_string());
+pub(crate) async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, EngineError> {
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let mut stream = frame.execute_stream().await.map_err(failed)?;
     let (mut batches, mut rows, mut bytes, mut truncated) = (Vec::new(), 0, 0, false);

@@ -13,7 +13,7 @@
 //! | `segment` | Parquet segments: writing, listing, reading back |
 //! | `table` | the table over both |
 //! | `view` | what a caller may see: a row filter inside the table |
-//! | `language` | the query language: `model:gemma* since:7d "refund"` |
+//! | `language` | the query language: `model:gemma* since:7d "refund" \| stats count() by 1h` |
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `engine` | [`Engine`]: everything put together |
@@ -37,13 +37,15 @@ mod stored;
 mod story;
 mod table;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
 pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, Running, SealAt, Search};
-pub use language::{QueryError, Span, span_micros};
+pub use language::{Outline, QueryError, Span, Staged, span_micros};
 pub use sql::SqlError;
 pub use stored::StoredRecord;
 pub use tail::{Tail, TailRow};
