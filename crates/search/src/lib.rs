@@ -17,6 +17,7 @@
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `engine` | [`Engine`]: everything put together |
+//! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `story` | single records with all their content |
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
@@ -28,6 +29,7 @@ mod answer;
 mod check;
 mod columns;
 mod engine;
+mod fields;
 mod language;
 mod live;
 mod rows;
@@ -45,6 +47,7 @@ pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
 pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, Running, SealAt, Search};
+pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
 pub use sql::SqlError;
 pub use stored::StoredRecord;

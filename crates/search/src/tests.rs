@@ -253,3 +253,43 @@ async fn groups_are_cut_at_the_limit_and_a_stage_is_refused_where_a_filter_is_me
     let tail = crate::Tail::new(&log.engine, &everything, "| top model", log.ledger.follow(0));
     assert!(tail.is_err_and(|error| error.to_string().contains("here is a filter")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_and_values_are_those_that_a_view_shows() {
+    let log = log().await;
+    let fields = log.engine.fields(&View::everything(), Limits::default()).await.unwrap();
+    let attributes: Vec<&str> =
+        fields.iter().filter(|field| field.values == "attribute").map(|field| field.name.as_str()).collect();
+    assert_eq!(
+        attributes,
+        ["example.retries", "gen_ai.request.model", "gen_ai.usage.input_tokens", "testimony.duration_ms"]
+    );
+    let nothing = View::of(&Identity::anonymous(Vec::new()));
+    let seen = log.engine.fields(&nothing, Limits::default()).await.unwrap();
+    assert!(seen.iter().all(|field| field.values != "attribute"));
+
+    let values = async |view: &View, field: &str, prefix: &str, rows_max: usize| {
+        let limits = Limits { rows_max, ..Limits::default() };
+        let answer = log.engine.values(view, field.into(), prefix.into(), limits).await?;
+        Ok::<_, EngineError>(String::from_utf8(answer.write(Format::JsonLines).unwrap()).unwrap())
+    };
+    let everything = View::everything();
+    for (view, count) in [(&everything, RECORDS / 4), (&production(), RECORDS / 4)] {
+        let told = values(view, "env", "PROD", 5).await.unwrap();
+        assert_eq!(told, format!("{{\"value\":\"production\",\"count\":{count}}}\n"));
+    }
+    assert_eq!(values(&production(), "environment", "st", 5).await.unwrap(), "");
+    assert_eq!(values(&everything, "model", "model-", 2).await.unwrap().lines().count(), 2);
+    assert_eq!(values(&everything, "model", "%", 2).await.unwrap(), "");
+    assert!(values(&everything, "example.retries", "man", 2).await.unwrap().starts_with("{\"value\":\"many\""));
+    assert!(values(&everything, "log_index", "15", 9).await.unwrap().contains("{\"value\":\"1500\",\"count\":1}"));
+    for (field, said) in [
+        ("modle", "did you mean \"model\""),
+        ("input", "content"),
+        ("time", "since:7d"),
+        ("attributes", "no single value"),
+    ] {
+        let error = values(&everything, field, "", 2).await.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}

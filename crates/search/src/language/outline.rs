@@ -1,11 +1,29 @@
-//! What whoever shows an answer must know of the query that it answers.
+//! What whoever shows an answer, or records that it was shown, must know of the search that it answers.
 
 use record::Timestamp;
 
 use super::compile::moment;
+use super::parse::parse_filter;
 use super::stage::{Stage, parse_staged};
 use super::{Condition, Query, QueryError};
 use crate::engine::Search;
+
+impl Search {
+    /// The query with its bounds, as one would type it.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let bounds = [("since", &self.since), ("until", &self.until)];
+        let bounds = bounds.into_iter().filter_map(|(name, value)| Some(format!(" {name}:{}", value.as_ref()?)));
+        let bounds: String = bounds.collect();
+        let parsed = parse_filter(&self.query).ok();
+        let stage_at = parsed.as_ref().and_then(|(_, stage)| Some(stage.as_ref()?.at - 1));
+        let (filter, stage) = self.query.split_at(stage_at.unwrap_or(self.query.len()));
+        // A bound holds for all of it, and binds tighter than an OR.
+        let is_either = !bounds.is_empty() && matches!(parsed, Some((Query::Or(_), _)));
+        let filter = if is_either { format!("({})", filter.trim()) } else { filter.trim_end().to_owned() };
+        format!("{filter}{bounds} {stage}").trim().to_owned()
+    }
+}
 
 /// A search from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,5 +101,18 @@ mod tests {
         let staged = |groups, bucket_micros| Some(Staged { groups, bucket_micros });
         assert_eq!(outline("| stats count() by model, 1m", None).stage, staged(2, Some(60_000_000)));
         assert_eq!(outline("| top model, env", None).stage, staged(2, None));
+    }
+
+    #[test]
+    fn a_search_is_told_as_one_would_type_it() {
+        let said = |query: &str, since: Option<&str>| {
+            let until = since.map(|_| "1d".to_owned());
+            Search { query: query.into(), since: since.map(str::to_owned), until }.said()
+        };
+        assert_eq!(said(" a ", None), "a");
+        assert_eq!(said("", Some("7d")), "since:7d until:1d");
+        assert_eq!(said("\"a | b\" c|top model", Some("7d")), "\"a | b\" c since:7d until:1d |top model");
+        assert_eq!(said("a OR b | top model", Some("7d")), "(a OR b) since:7d until:1d | top model");
+        assert_eq!(said("a OR b", None), "a OR b");
     }
 }
