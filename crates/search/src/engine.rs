@@ -1,17 +1,14 @@
 //! The engine: follows the ledger, seals segments, answers queries.
 
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::prelude::{DataFrame, col, lit};
-use futures_util::StreamExt as _;
 use ledger::{Batch, FollowError, Follower, Ledger};
 use record::Timestamp;
 use world::{World, give_way};
@@ -19,6 +16,7 @@ use world::{World, give_way};
 use crate::answer::Answer;
 use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
 use crate::live::Live;
+use crate::running::{AbortOnDrop, Running, collect, failed};
 use crate::segment::{self, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
 use crate::stored::StoredRecord;
@@ -86,6 +84,9 @@ pub enum EngineError {
     /// It ran longer than it may.
     #[error("the query ran longer than {0} s and was ended: narrow it down by time, or ask for fewer columns")]
     Deadline(u64),
+    /// Queries together would have held more memory than they may, and this one was ended.
+    #[error("the query needs more memory than there is for queries: narrow it down by time, or group by fewer values")]
+    Memory,
     /// It failed while it ran.
     #[error("the query failed: {0}")]
     Failed(String),
@@ -447,41 +448,4 @@ impl Engine {
             }
         })
     }
-}
-
-/// A query on its way. Boxed, so that what it is made of (most of DataFusion's generic code) is compiled in this crate
-/// once and not again in each that waits for it.
-pub type Running<T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send>>;
-
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-fn failed(error: DataFusionError) -> EngineError {
-    EngineError::Failed(invalid(error).to_string())
-}
-
-/// Collects rows until the query ends or a limit is reached.
-pub(crate) async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, EngineError> {
-    let schema = Arc::new(frame.schema().as_arrow().clone());
-    let mut stream = frame.execute_stream().await.map_err(failed)?;
-    let (mut batches, mut rows, mut bytes, mut truncated) = (Vec::new(), 0, 0, false);
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(failed)?;
-        let room = limits.rows_max - rows;
-        truncated = batch.num_rows() > room;
-        let batch = batch.slice(0, batch.num_rows().min(room));
-        rows += batch.num_rows();
-        bytes += batch.get_array_memory_size();
-        truncated |= bytes > limits.bytes_max;
-        batches.push(batch);
-        if truncated {
-            break;
-        }
-    }
-    Ok(Answer { schema, batches, truncated })
 }

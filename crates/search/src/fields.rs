@@ -12,8 +12,9 @@ use datafusion::prelude::{DataFrame, cast, col, ident};
 
 use crate::answer::Answer;
 use crate::columns::{ALIASES, COLUMNS, VISIBLE, Values};
-use crate::engine::{Engine, EngineError, Limits, Running, collect};
+use crate::engine::{Engine, EngineError, Limits};
 use crate::language::{QueryError, Span, like, operand};
+use crate::running::{Running, collect};
 use crate::sql::invalid;
 use crate::table::Snapshot;
 use crate::view::View;

@@ -18,6 +18,7 @@
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `engine` | [`Engine`]: everything put together |
 //! | `fields` | what can be asked for: fields, attributes, their values |
+//! | `running` | a query on its way: its rows, its limits |
 //! | `story` | single records with all their content |
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
@@ -33,6 +34,7 @@ mod fields;
 mod language;
 mod live;
 mod rows;
+mod running;
 mod segment;
 mod sql;
 mod stored;
@@ -46,9 +48,10 @@ mod view;
 pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
 pub use columns::content_name;
-pub use engine::{Engine, EngineError, Limits, Running, SealAt, Search};
+pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use running::Running;
 pub use sql::SqlError;
 pub use stored::StoredRecord;
 pub use tail::{Tail, TailRow};
