@@ -255,6 +255,32 @@ async fn groups_are_cut_at_the_limit_and_a_stage_is_refused_where_a_filter_is_me
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_field_can_be_counted_grouped_by_and_listed_unless_it_says_why_not() {
+    let log = log().await;
+    let everything = View::everything();
+    let fields = log.engine.fields(&everything, Limits::default()).await.unwrap();
+    let days = log.rows(&everything, "| stats count() by 1d, env").await.len();
+    for field in fields.iter().filter(|field| field.values != "many") {
+        let name = &field.name;
+        let groups =
+            log.rows(&everything, &format!("| stats count() as \"n \\\"1\\\".x\", dc({name}) by {name}")).await;
+        let total: u64 = groups.iter().map(|group| group["n \"1\".x"].as_u64().unwrap()).sum();
+        assert_eq!(total, RECORDS, "{name}");
+        let least = groups.len().min(10);
+        assert_eq!(log.rows(&everything, &format!("| top {name}")).await.len(), least, "{name}");
+        if matches!(field.values, "integer" | "number" | "attribute") {
+            let measures = ["sum", "avg", "min", "max", "p1", "p99"].map(|function| format!("{function}({name})"));
+            let stats = log.rows(&everything, &format!("| stats {} by 1d, env", measures.join(", "))).await;
+            assert_eq!(stats.len(), days, "{name}");
+        }
+        match log.engine.values(&everything, name.clone(), String::new(), Limits::default()).await {
+            Ok(_) => {}
+            Err(error) => assert!(matches!(field.values, "content" | "time"), "{name}: {error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fields_and_values_are_those_that_a_view_shows() {
     let log = log().await;
     let fields = log.engine.fields(&View::everything(), Limits::default()).await.unwrap();

@@ -47,23 +47,29 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
+    print(&answered(arguments, chart::width())?)?;
+    Ok(Verdict::Good)
+}
+
+/// What is printed, a chart for a terminal so many columns wide.
+fn answered(arguments: Arguments, width: usize) -> anyhow::Result<String> {
     let Arguments { query, since, until, limit, chart, printing, target } = arguments;
     let search = Search { query, since, until };
     let now = Timestamp::from_micros(World::real().clock.now_micros());
     let outline = Outline::of(&search, now);
     let client = target.open()?;
-    let text = runtime()?.block_on(async {
+    runtime()?.block_on(async {
         if chart {
-            return charted(&client, search, outline?, now, limit.unwrap_or(BARS), printing.raw).await;
+            let (staged, search) = drawable(&client, search, outline?, now).await?;
+            let sent = ask(&client, &search, limit.unwrap_or(BARS), "json").await?;
+            return chart::draw(&sent, staged, width, printing.raw);
         }
         let format = printing.format();
         let sent = ask(&client, &search, limit.unwrap_or(ROWS), format.wire()).await?;
         // What is wrong with a query is the server's to say.
         let is_staged = outline.is_ok_and(|outline| outline.stage.is_some());
         render(format, &sent, if is_staged { &[] } else { &COLUMNS }, printing.raw)
-    })?;
-    print(&text)?;
-    Ok(Verdict::Good)
+    })
 }
 
 async fn ask(client: &Client, search: &Search, limit: usize, format: &str) -> anyhow::Result<Bytes> {
@@ -78,24 +84,19 @@ async fn ask(client: &Client, search: &Search, limit: usize, format: &str) -> an
     sent.context("the server does not know how to search: is it Testimony?")
 }
 
-async fn charted(
+/// A search with a stage: its own, or one that counts over time.
+async fn drawable(
     client: &Client,
     mut search: Search,
     outline: Outline,
     now: Timestamp,
-    limit: usize,
-    raw: bool,
-) -> anyhow::Result<String> {
-    let staged = match outline.stage {
-        Some(staged) => staged,
-        None => {
-            let stretch = stretch_micros(client, &search, outline, now).await?;
-            let span = chart::span_for(stretch);
-            search.query.push_str(&format!(" | stats count() by {span}"));
-            Staged { groups: 1, bucket_micros: span_micros(&span) }
-        }
-    };
-    chart::draw(&ask(client, &search, limit, "json").await?, staged, chart::width(), raw)
+) -> anyhow::Result<(Staged, Search)> {
+    if let Some(staged) = outline.stage {
+        return Ok((staged, search));
+    }
+    let span = chart::span_for(stretch_micros(client, &search, outline, now).await?);
+    search.query.push_str(&format!(" | stats count() by {span}"));
+    Ok((Staged { groups: 1, bucket_micros: span_micros(&span) }, search))
 }
 
 /// How much time a search is about: what it says, or else what it finds.
@@ -109,4 +110,97 @@ async fn stretch_micros(client: &Client, search: &Search, outline: Outline, now:
     let end = |name: &str| Timestamp::parse(ends.get(name)?.as_str()?).ok();
     let last = outline.until.or_else(|| end("max(time)"));
     Ok(end("min(time)").zip(last).map_or(0, |(first, last)| micros(first, last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use clap::Parser;
+    use ledger::{Ledger, Options};
+    use record::{Actor, Draft, Kind, Source, uuid_v7};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// A stopped log of ten records, in three of five hours.
+    fn stopped(data: &Path) {
+        let world = World::real();
+        let ledger = Ledger::open(&world, data, &Options::default()).unwrap().ledger;
+        let source = Source {
+            service: "shop".into(),
+            environment: "shop".into(),
+            host: "here".into(),
+            origin: ledger.origin().to_string(),
+            producer: "test".into(),
+        };
+        let source = std::sync::Arc::new(source);
+        let draft = |(hour, nth): (u32, u32)| {
+            let time = Timestamp::parse(&format!("2026-11-20T{hour:02}:{nth:02}:00Z")).unwrap();
+            let mut draft = Draft::new(uuid_v7(time, &world.entropy.bytes()), time, Kind::System, source.clone());
+            let id = Some(if nth % 3 == 0 { "\u{1b}[2Jmallory" } else { "alice" }.to_owned());
+            draft.actor =
+                Some(Actor { kind: "user".into(), id, groups: Vec::new(), auth: None, ip: None, fingerprint: None });
+            draft.attributes.set("testimony.duration_ms", f64::from(nth) * 1.5);
+            draft
+        };
+        let hours = [(9, 6), (10, 3), (13, 1)];
+        let drafts = hours.iter().flat_map(|(hour, count)| (0..*count).map(|nth| draft((*hour, nth)))).collect();
+        runtime().unwrap().block_on(ledger.append_all(drafts)).unwrap();
+        ledger.close();
+    }
+
+    #[test]
+    fn searches_of_a_stopped_log_print_this() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        stopped(&data);
+        let told = |arguments: &[&str]| {
+            let given = ["search", "--data", data.to_str().unwrap()];
+            let command = Command::try_parse_from(given.iter().chain(arguments)).unwrap();
+            let text = answered(command.arguments, 80).unwrap_or_else(|error| format!("error: {error}\n"));
+            format!("$ {}\n{text}", arguments.join(" "))
+        };
+        let searches = [
+            told(&["env:shop | stats count(), p50(duration_ms) by 1h", "-o", "jsonl"]),
+            told(&["env:shop | stats count(), sum(duration_ms) as total by 2h", "-o", "table"]),
+            told(&["| stats dc(user), min(time)", "-o", "csv"]),
+            told(&["| top user", "--until", "2026-11-20T10:00:00Z", "--chart"]),
+            told(&["env:shop | stats max(duration_ms) by 1h", "--chart"]),
+            told(&["env:shop", "--chart", "--until", "2026-11-20T10:00:00Z"]),
+            told(&["since:2026-11-20T00:00:00Z", "--until", "2026-11-21", "--chart"]),
+            told(&["env:nowhere", "--chart"]),
+            told(&["a | stats cuont()", "-o", "csv"]),
+            told(&["a | stats count() by modle", "--chart"]),
+        ];
+        insta::assert_snapshot!(searches.join("\n"));
+    }
+
+    #[test]
+    fn what_can_be_asked_for_is_listed_of_a_stopped_log_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        stopped(&data);
+        let given = ["search", "--data", data.to_str().unwrap()];
+        let client = Command::try_parse_from(given).unwrap().arguments.target.open().unwrap();
+        let asked = |path: &str| {
+            let sent = runtime().unwrap().block_on(client.get(path));
+            sent.map_or_else(|error| error.to_string(), |sent| String::from_utf8_lossy(&sent.unwrap()).into_owned())
+        };
+        let fields: Value = serde_json::from_str(&asked("/api/v1/fields")).unwrap();
+        let named =
+            |name: &str| fields["fields"].as_array().unwrap().iter().find(|field| field["name"] == name).cloned();
+        assert_eq!(named("actor_id").unwrap()["aliases"], serde_json::json!(["user"]));
+        assert_eq!(named("testimony.duration_ms").unwrap()["type"], "attribute");
+        assert_eq!(
+            asked("/api/v1/fields/user/values?prefix=AL&limit=5"),
+            "{\"columns\":[\"value\",\"count\"],\"truncated\":false,\"rows\":[{\"value\":\"alice\",\"count\":6}]}\n"
+        );
+        assert!(asked("/api/v1/fields/modle/values").contains("did you mean \"model\""));
+        assert!(asked("/api/v1/fields/model/values?limit=1001").contains("at most 1000"));
+    }
 }
