@@ -22,6 +22,8 @@ ROUTES = [
     ("GET", "/openapi.json", None, set(ROLES) | {"nobody"}),
     ("GET", "/api/v1/log", None, SEARCH),
     ("GET", "/api/v1/search?q=x", None, SEARCH),
+    ("GET", "/api/v1/fields", None, SEARCH),
+    ("GET", "/api/v1/fields/model/values?prefix=x", None, SEARCH),
     ("POST", "/api/v1/sql", {"query": "SELECT 1"}, SEARCH),
     ("GET", "/api/v1/calls/01a208f8-ef10-7cbd-8b00-d5608311e505", None, SEARCH),
     ("POST", "/api/v1/records", {"kind": "system"}, {"ingest", "admin"}),
@@ -204,9 +206,10 @@ def test_a_reader_sees_the_rows_of_its_scope_whatever_it_asks(closed):
             text = ask(server, "POST", f"/api/v1/sql?format={shape}", {"query": statement}, secret)[2]
             assert "production" not in text.replace(statement, "") and "key_made" not in text, f"{statement}: {text}"
     assert rows(server, "SELECT count(*) AS n FROM records", secret) == [{"n": 3}]
-    for query in ("", "env:production", "NOT env:staging", '"production-secret"', "type:auth OR type:read OR type:control"):
+    for query in ("", "env:production", "NOT env:staging", '"production-secret"', "type:auth OR type:read OR type:control", "%7C stats count() by env, type", "%7C top env"):
         text = ask(server, "GET", f"/api/v1/search?format=jsonl&q={query.replace(' ', '%20').replace(chr(34), '%22')}", None, secret)[2]
         assert "production" not in text and '"kind":"auth"' not in text and '"kind":"read"' not in text, query
+    assert "production" not in ask(server, "GET", "/api/v1/fields/env/values", None, secret)[2]
     hidden = rows(server, "SELECT id FROM records WHERE environment = 'production' AND kind = 'inference.request'", admin)[0]["id"]
     assert ask(server, "GET", f"/api/v1/records/{hidden}", None, secret)[0] == 404
     assert ask(server, "GET", f"/api/v1/records/{hidden}/proof", None, secret)[0] == 404
@@ -226,6 +229,8 @@ def test_every_reading_and_refusal_and_change_of_a_key_is_in_the_log(closed):
     server, admin = closed
     made = make(server, "auditor", "auditor", secret=admin)
     ask(server, "GET", "/api/v1/search?q=user:alice&since=7d", None, made["secret"])
+    ask(server, "GET", "/api/v1/search?q=user:alice%20%7C%20top%20model&since=7d", None, made["secret"])
+    ask(server, "GET", "/api/v1/fields/user/values?prefix=ali", None, made["secret"])
     _, headers, _ = server.post(chat("hello"), bearer(admin))
     call = headers["testimony-call"]
     record = json.loads(ask(server, "GET", f"/api/v1/calls/{call}", None, made["secret"])[2])["records"][0]["id"]
@@ -234,9 +239,10 @@ def test_every_reading_and_refusal_and_change_of_a_key_is_in_the_log(closed):
     ask(server, "GET", "/api/v1/log", None, "tsm_nonsense")
     ask(server, "DELETE", f"/api/v1/keys/{made['id']}", None, admin)
     reads = rows(server, "SELECT id, attributes['testimony.read.action'] AS action, attributes['testimony.read.rows'] AS n FROM records WHERE kind = 'read' AND actor_id = 'auditor' ORDER BY log_index", admin)
-    assert [(row["action"], row["n"]) for row in reads] == [("search", "0"), ("show", "2"), ("prove", "1")]
-    query = json.loads(ask(server, "GET", f"/api/v1/records/{reads[0]['id']}", None, admin)[2])
-    assert query["content"]["testimony.read.query"] == "user:alice since:7d"
+    assert [(row["action"], row["n"]) for row in reads] == [("search", "0"), ("search", "0"), ("values", "0"), ("show", "2"), ("prove", "1")]
+    for read, said in zip(reads, ("user:alice since:7d", "user:alice since:7d | top model", "user:ali*")):
+        query = json.loads(ask(server, "GET", f"/api/v1/records/{read['id']}", None, admin)[2])
+        assert query["content"]["testimony.read.query"] == said
     auth = rows(server, "SELECT actor_id, actor_auth, outcome, error_type, attributes['testimony.auth.event'] AS event, attributes['testimony.key.name'] AS key FROM records WHERE kind = 'auth' AND attributes['testimony.auth.event'] != 'accepted' ORDER BY log_index DESC LIMIT 4", admin)
     assert [(row["event"], row.get("error_type"), row.get("key")) for row in reversed(auth)] == [
         ("key_made", None, "auditor"),

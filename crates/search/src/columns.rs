@@ -137,7 +137,48 @@ pub(crate) const ALIASES: [(&str, &str); 8] = [
     ("index", "log_index"),
 ];
 
+/// What a column's values are, as far as a query has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    Text,
+    /// What was said, in any length.
+    Content,
+    Integer,
+    Number,
+    Boolean,
+    Time,
+    /// All attributes at once, or the rest of the content: nothing that has one value.
+    Many,
+}
+
+impl Values {
+    /// The word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Content => "content",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Time => "time",
+            Self::Many => "many",
+        }
+    }
+}
+
 impl Column {
+    pub(crate) const fn values(&self) -> Values {
+        match &self.from {
+            From::Text(_) | From::TextAttribute(_) => Values::Text,
+            From::Content(_) => Values::Content,
+            From::Number(_) | From::IntAttribute(_) => Values::Integer,
+            From::FloatAttribute(_) => Values::Number,
+            From::BoolAttribute(_) => Values::Boolean,
+            From::Time(_) => Values::Time,
+            From::Attributes | From::OtherContent | From::Seed => Values::Many,
+        }
+    }
+
     fn data_type(&self) -> DataType {
         match &self.from {
             From::Text(_) | From::TextAttribute(_) | From::Content(_) => DataType::Utf8View,
@@ -178,6 +219,12 @@ pub(crate) static VISIBLE_SCHEMA: LazyLock<SchemaRef> =
 pub(crate) fn find(name: &str) -> Option<&'static Column> {
     let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
     COLUMNS.iter().take(VISIBLE).find(|column| column.name == name)
+}
+
+/// The names of the columns that SQL sees, and what people call them besides.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let columns = COLUMNS.iter().take(VISIBLE).map(|column| column.name);
+    columns.chain(ALIASES.iter().map(|(alias, _)| *alias))
 }
 
 impl Row<'_> {

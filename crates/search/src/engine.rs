@@ -1,7 +1,6 @@
 //! The engine: follows the ledger, seals segments, answers queries.
 
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -10,15 +9,15 @@ use std::time::Duration;
 use datafusion::logical_expr::Expr;
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::prelude::{DataFrame, col, lit};
-use futures_util::StreamExt as _;
 use ledger::{Batch, FollowError, Follower, Ledger};
 use record::Timestamp;
 use world::{World, give_way};
 
 use crate::answer::Answer;
 use crate::indexing::index;
-use crate::language::{QueryError, compile, parse};
+use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
 use crate::live::Live;
+use crate::running::{AbortOnDrop, Running, collect, failed};
 use crate::segment::{self, Indexed, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
 use crate::stored::StoredRecord;
@@ -86,6 +85,9 @@ pub enum EngineError {
     /// It ran longer than it may.
     #[error("the query ran longer than {0} s and was ended: narrow it down by time, or ask for fewer columns")]
     Deadline(u64),
+    /// Queries together would have held more memory than they may, and this one was ended.
+    #[error("the query needs more memory than there is for queries: narrow it down by time, or group by fewer values")]
+    Memory,
     /// It failed while it ran.
     #[error("the query failed: {0}")]
     Failed(String),
@@ -336,7 +338,7 @@ impl Engine {
     }
 
     /// What is searchable now: everything that is durable now. Where sealing lags, this helps: memory stays bounded.
-    fn snapshot(&self) -> Result<Snapshot, EngineError> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, EngineError> {
         while self.advance(UNSEALED_MAX)? {}
         let mut state = self.lock();
         state.pull()?;
@@ -358,18 +360,22 @@ impl Engine {
         })
     }
 
-    /// Finds records, newest first.
+    /// Finds records, newest first, or gives the rows that the query's stage makes of them.
     ///
     /// # Errors
     /// When the query is wrong or exceeds its limits.
     pub fn search(&self, view: &View, search: Search, limits: Limits) -> Running<Answer> {
         let (engine, view) = (self.clone(), view.clone());
         self.run(limits, async move {
-            let filter = engine.filter(&search)?;
-            let session = engine.0.sessions.session(RecordsTable::visible(engine.snapshot()?, &view))?;
+            let (query, stage) = parse_staged(&search.query)?;
+            let stage = stage.map(|stage| compile_stage(&search.query, &stage)).transpose()?;
+            let filter = engine.bounded(&search, &query)?;
+            let found = engine.visible(engine.snapshot()?, &view).await?.filter(filter).map_err(invalid)?;
             let newest_first = vec![col("time").sort(false, false), col("log_index").sort(false, false)];
-            let frame = session.table("records").await.map_err(invalid)?.filter(filter).map_err(invalid)?;
-            let frame = frame.sort(newest_first).map_err(invalid)?;
+            let frame = match stage {
+                Some(stage) => stage.of(found).await.map_err(failed)?,
+                None => found.sort(newest_first).map_err(invalid)?,
+            };
             // One more than asked for tells whether there were more.
             collect(frame.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?, limits).await
         })
@@ -425,17 +431,27 @@ impl Engine {
         })
     }
 
+    /// The records of a snapshot that are seen, with the columns that are.
+    pub(crate) async fn visible(&self, snapshot: Snapshot, view: &View) -> Result<DataFrame, EngineError> {
+        let session = self.0.sessions.session(RecordsTable::visible(snapshot, view))?;
+        Ok(session.table("records").await.map_err(invalid)?)
+    }
+
     /// The records for which something holds, with all content.
     async fn whole(&self, view: &View, wanted: Expr) -> Result<DataFrame, EngineError> {
         let session = self.0.sessions.session(RecordsTable::whole(self.snapshot()?, view))?;
         Ok(session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?)
     }
 
-    /// Compiles a search's query and time bounds as of now.
+    /// Compiles a search's query, which has no stage, and time bounds as of now.
     pub(crate) fn filter(&self, search: &Search) -> Result<Expr, EngineError> {
+        self.bounded(search, &parse(&search.query)?)
+    }
+
+    fn bounded(&self, search: &Search, query: &Query) -> Result<Expr, EngineError> {
         let now = Timestamp::from_micros(self.0.world.clock.now_micros());
         let bounds = [("since", &search.since), ("until", &search.until)];
-        let mut filter = compile(&search.query, &parse(&search.query)?, now)?;
+        let mut filter = compile(&search.query, query, now)?;
         for (name, value) in bounds {
             if let Some(value) = value {
                 let bound = format!("{name}:\"{value}\"");
@@ -446,7 +462,7 @@ impl Engine {
     }
 
     /// Runs a query on the query threads; it ends when it is done, when its time is up, or when nobody waits any more.
-    fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         limits: Limits,
         work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
@@ -462,38 +478,4 @@ impl Engine {
             }
         })
     }
-}
-
-/// A query on its way. Boxed, so that what it is made of (most of DataFusion's generic code) is compiled in this crate
-/// once and not again in each that waits for it.
-pub type Running<T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send>>;
-
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Collects rows until the query ends or a limit is reached.
-async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, EngineError> {
-    let failed = |error: datafusion::error::DataFusionError| EngineError::Failed(invalid(error).to_string());
-    let schema = Arc::new(frame.schema().as_arrow().clone());
-    let mut stream = frame.execute_stream().await.map_err(failed)?;
-    let (mut batches, mut rows, mut bytes, mut truncated) = (Vec::new(), 0, 0, false);
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(failed)?;
-        let room = limits.rows_max - rows;
-        truncated = batch.num_rows() > room;
-        let batch = batch.slice(0, batch.num_rows().min(room));
-        rows += batch.num_rows();
-        bytes += batch.get_array_memory_size();
-        truncated |= bytes > limits.bytes_max;
-        batches.push(batch);
-        if truncated {
-            break;
-        }
-    }
-    Ok(Answer { schema, batches, truncated })
 }

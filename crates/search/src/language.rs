@@ -7,15 +7,28 @@
 //! `field:value` with the columns of the table, their aliases, or any attribute's name; `*` in a value stands for anything, and
 //! `field:*` for "is there"; `>=`, `>`, `<=`, `<` and `[a TO b]`; `since:` and `until:`; `AND`, `OR`, `NOT`, `-`, parentheses,
 //! and `AND` where nothing is written. Text without a field is looked for in the content.
+//!
+//! A search may end in a stage, which makes rows of its own out of what was found:
+//!
+//! ```text
+//! outcome:failed since:7d | stats count(), p95(duration_ms) by model, 1h
+//! outcome:failed since:7d | top 10 actor_id
+//! ```
 
+mod aggregate;
 mod compile;
+mod outline;
 mod parse;
+mod stage;
 
 use std::fmt;
 
+pub(crate) use aggregate::{compile_stage, operand};
 pub use compile::span_micros;
 pub(crate) use compile::{compile, like};
+pub use outline::{Outline, Staged};
 pub(crate) use parse::parse;
+pub(crate) use stage::parse_staged;
 
 /// Where in a query something is: byte offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,4 +100,13 @@ pub(crate) enum Comparison {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+}
+
+/// The known name that is most like what somebody wrote, if one is like it.
+fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    known
+        .map(|known| (strsim::jaro_winkler(written, known), known))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .map(|(_, known)| known)
 }

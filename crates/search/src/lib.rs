@@ -18,11 +18,13 @@
 //! | `matching` | `match(text, 'words')` in filters and in SQL |
 //! | `table` | the table over both |
 //! | `view` | what a caller may see: a row filter inside the table |
-//! | `language` | the query language: `model:gemma* since:7d "refund"` |
+//! | `language` | the query language: `model:gemma* since:7d "refund" \| stats count() by 1h` |
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
 //! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `engine` | [`Engine`]: everything put together |
+//! | `fields` | what can be asked for: fields, attributes, their values |
+//! | `running` | a query on its way: its rows, its limits |
 //! | `story` | single records with all their content |
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
@@ -35,12 +37,14 @@ mod calls;
 mod check;
 mod columns;
 mod engine;
+mod fields;
 mod indexing;
 mod language;
 mod live;
 mod matching;
 mod pruning;
 mod rows;
+mod running;
 mod segment;
 mod sql;
 mod stored;
@@ -48,14 +52,18 @@ mod story;
 mod table;
 mod tail;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod view;
 mod words;
 
 pub use answer::{Answer, Format, UnknownFormat};
 pub use check::{BundleReader, SegmentFinding, check_segments};
 pub use columns::content_name;
-pub use engine::{Engine, EngineError, Limits, Running, SealAt, Search};
-pub use language::{QueryError, Span, span_micros};
+pub use engine::{Engine, EngineError, Limits, SealAt, Search};
+pub use fields::KnownField;
+pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use running::Running;
 pub use sql::SqlError;
 pub use stored::StoredRecord;
 pub use tail::{Tail, TailRow};

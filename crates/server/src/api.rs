@@ -25,6 +25,7 @@ use witness::Cosigner;
 use crate::admission::{Access, Admission, Caller, admit};
 use crate::doors;
 use crate::evidence::evidence_for;
+use crate::fields;
 use crate::forwarding::{self, Forwarded};
 use crate::intake::Intake;
 use crate::keys;
@@ -39,13 +40,15 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 35] = [
+pub const ROUTES: [(&str, &str, Access); 37] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
     ("GET", "/openapi.json", Access::Open),
     ("GET", "/api/v1/log", Access::Within(Action::Search)),
     ("GET", "/api/v1/search", Access::Within(Action::Search)),
+    ("GET", "/api/v1/fields", Access::Within(Action::Search)),
+    ("GET", "/api/v1/fields/{field}/values", Access::Within(Action::Search)),
     ("POST", "/api/v1/sql", Access::Within(Action::Search)),
     ("GET", "/api/v1/calls/{id}", Access::Within(Action::Search)),
     ("POST", "/api/v1/records", Access::Within(Action::Ingest)),
@@ -161,8 +164,12 @@ impl Api {
         self.0.running.as_ref().map(|running| &running.admission)
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
     /// Records what somebody is about to be shown.
-    async fn note(&self, caller: &Caller, reading: Reading<'_>) {
+    pub(crate) async fn note(&self, caller: &Caller, reading: Reading<'_>) {
         if let Some(Running { intake, .. }) = &self.0.running {
             reading.record(intake, caller).await;
         }
@@ -179,6 +186,7 @@ impl Api {
             .route("/api/v1/search", get(search))
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
+            .merge(fields::routes())
             .merge(doors::routes())
             .merge(forwarding::routes())
             .route("/api/v1/records/{id}", get(record))
@@ -280,15 +288,6 @@ struct SearchQuery {
     format: Option<String>,
 }
 
-impl SearchQuery {
-    /// The query with its bounds, as one would type it.
-    fn said(&self) -> String {
-        let bounds = [("since", &self.since), ("until", &self.until)];
-        let bounds = bounds.into_iter().filter_map(|(name, value)| Some(format!(" {name}:{}", value.as_ref()?)));
-        format!("{}{}", self.q, bounds.collect::<String>()).trim().to_owned()
-    }
-}
-
 async fn search(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -297,8 +296,8 @@ async fn search(
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let format = format(query.format.as_deref())?;
     let limits = limits(query.limit, SEARCH_ROWS)?;
-    let said = query.said();
     let search = Search { query: query.q, since: query.since, until: query.until };
+    let said = search.said();
     let answer = api.0.engine.search(&caller.view, search, limits).await?;
     api.note(&caller, Reading::rows("search", &said, answer.rows(), answer.is_truncated())).await;
     written(&answer, format)
@@ -480,7 +479,7 @@ fn limits(asked: Option<usize>, otherwise: usize) -> Result<Limits, Problem> {
     Ok(Limits { rows_max, ..Limits::default() })
 }
 
-fn written(answer: &Answer, format: Format) -> Result<Response, Problem> {
+pub(crate) fn written(answer: &Answer, format: Format) -> Result<Response, Problem> {
     let failed = |error| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "format", format!("the rows cannot be written: {error}"))
     };

@@ -34,6 +34,7 @@ mod api;
 mod decoding;
 mod doors;
 mod evidence;
+mod fields;
 mod files;
 mod forwarding;
 mod hosts;

@@ -104,6 +104,7 @@ impl From<EngineError> for Problem {
             EngineError::Sql(SqlError::NotAQuery) => (StatusCode::FORBIDDEN, "not_a_query"),
             EngineError::Sql(_) => (StatusCode::BAD_REQUEST, "sql"),
             EngineError::Deadline(_) => (StatusCode::REQUEST_TIMEOUT, "deadline"),
+            EngineError::Memory => (StatusCode::UNPROCESSABLE_ENTITY, "memory"),
             EngineError::Failed(_) => (StatusCode::UNPROCESSABLE_ENTITY, "query_failed"),
             EngineError::Io(..) | EngineError::Follow(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unavailable"),
         };

@@ -12,7 +12,7 @@ const QUERY: &str = "testimony.read.query";
 /// One reading of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading<'a> {
-    /// `search`, `sql`, `show`, `prove`, `tail`.
+    /// `search`, `sql`, `fields`, `values`, `show`, `prove`, `tail`.
     action: &'static str,
     query: &'a str,
     /// How many records or rows are shown; none while that is not known.

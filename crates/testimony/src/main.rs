@@ -4,6 +4,7 @@ mod admitting;
 mod alarm;
 mod backlog;
 mod certificates;
+mod chart;
 mod client;
 mod commands;
 mod config;

@@ -52,10 +52,10 @@ impl Printing {
 
 /// An answer in the server's form `json`.
 #[derive(Deserialize)]
-struct Answer {
-    columns: Vec<String>,
-    truncated: bool,
-    rows: Vec<Value>,
+pub(crate) struct Answer {
+    pub(crate) columns: Vec<String>,
+    pub(crate) truncated: bool,
+    pub(crate) rows: Vec<Value>,
 }
 
 /// The widest a cell of a table gets; `show` and the other formats have the rest.
@@ -89,7 +89,7 @@ fn table(answer: &Answer, columns: &[&str], raw: bool) -> String {
     let columns = if columns.is_empty() { all.as_slice() } else { columns };
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(columns.iter().map(|column| column.to_uppercase()));
+    table.set_header(columns.iter().map(|column| cell("", Some(&column.to_uppercase().into()), raw)));
     for row in &answer.rows {
         table.add_row(columns.iter().map(|column| cell(column, row.get(*column), raw)));
     }
@@ -100,7 +100,8 @@ fn table(answer: &Answer, columns: &[&str], raw: bool) -> String {
     text
 }
 
-fn cell(column: &str, value: Option<&Value>, raw: bool) -> String {
+/// A value in one line, cut where it is long.
+pub(crate) fn cell(column: &str, value: Option<&Value>, raw: bool) -> String {
     let text = match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) if matches!(column, "input" | "output") => spoken(text),
@@ -117,9 +118,10 @@ fn cell(column: &str, value: Option<&Value>, raw: bool) -> String {
     shortened
 }
 
-/// `2026-11-23T09:14:02.118231Z` to `2026-11-23 09:14:02.118`.
+/// `2026-11-23T09:14:02.118231Z` to `2026-11-23 09:14:02.118`; a whole second has no fraction.
 pub(crate) fn clock(text: &str) -> String {
-    text.get(..23).map_or_else(|| text.to_owned(), |text| text.replace('T', " "))
+    let whole_second = || text.strip_suffix('Z').filter(|text| text.len() == 19);
+    text.get(..23).or_else(whole_second).map_or_else(|| text.to_owned(), |text| text.replace('T', " "))
 }
 
 /// The last thing that was said in a list of messages, or the text as it is.

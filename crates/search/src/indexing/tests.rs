@@ -129,8 +129,9 @@ async fn what_is_found_is_the_same_before_and_after_it_is_sealed_and_indexed() {
         let call = Uuid::from_u128(1_201);
         assert_eq!(log.found(&View::everything(), &format!("call_id:{call}")).await, [2_400, 2_401].into());
         assert_eq!(log.found(&View::everything(), &format!("call_id:{call} OR rare3")).await, [3, 2_400, 2_401].into());
-        let in_output =
-            log.expected(|draft| &*draft.content[0].name == "gen_ai.output.messages" && says(draft, "policy"));
+        let policy = says("policy");
+        let is_output = |draft: &Draft| &*draft.content[0].name == "gen_ai.output.messages";
+        let in_output = log.expected(|draft| is_output(draft) && policy(draft));
         assert_eq!(log.found(&View::everything(), "output:policy").await, in_output);
     };
     check().await;

@@ -6,14 +6,19 @@ use datafusion::prelude::{col, ident};
 use datafusion::scalar::ScalarValue;
 use record::Timestamp;
 
-use super::{Comparison, Condition, Query, QueryError, Span};
-use crate::columns::{ALIASES, COLUMNS, Column, From, SAID_COLUMNS, VISIBLE, find};
+use super::{Comparison, Condition, Query, QueryError, Span, nearest};
+use crate::columns::{Column, From, SAID_COLUMNS, find, names};
 use crate::matching::has_words;
 use crate::words::Phrase;
 
 /// Compiles a query as of a moment, from which relative times count.
 pub(crate) fn compile(text: &str, query: &Query, now: Timestamp) -> Result<Expr, QueryError> {
     Compiler { text, now }.query(query)
+}
+
+/// The moment that a text of the query language names, as of `now`.
+pub(super) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    Compiler { text, now }.moment(text)
 }
 
 struct Compiler<'t> {
@@ -190,14 +195,8 @@ pub(crate) fn like(field: Expr, starred: &str, case_insensitive: bool) -> Expr {
 }
 
 fn unknown_field(name: &str) -> String {
-    let known = COLUMNS.iter().take(VISIBLE).map(|column| column.name).chain(ALIASES.iter().map(|(alias, _)| *alias));
-    let nearest = known
-        .chain(["since", "until"])
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .filter(|(likeness, _)| *likeness > 0.75);
-    match nearest {
-        Some((_, known)) => format!("there is no field {name:?}: did you mean {known:?}?"),
+    match nearest(name, names().chain(["since", "until"])) {
+        Some(known) => format!("there is no field {name:?}: did you mean {known:?}?"),
         None => format!("there is no field {name:?}; to look for the text, put it in quotes"),
     }
 }

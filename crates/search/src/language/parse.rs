@@ -7,8 +7,19 @@ const QUERY_BYTES_MAX: usize = 16_384;
 /// The deepest nesting of parentheses and negations.
 const DEPTH_MAX: usize = 50;
 
-/// Reads a query.
+const ONLY_A_FILTER: &str =
+    "only a search ends in a stage, and here is a filter; to look for the text |, put it in quotes";
+
+/// Reads a filter, after which nothing may come.
 pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
+    match parse_filter(text)? {
+        (query, None) => Ok(query),
+        (_, Some(stage)) => Err(stage.error(stage.at - 1, stage.at, ONLY_A_FILTER)),
+    }
+}
+
+/// Reads a filter, and gives a parser that stands behind the `|` after it, where there is one.
+pub(super) fn parse_filter(text: &str) -> Result<(Query, Option<Parser<'_>>), QueryError> {
     let mut parser = Parser { text, at: 0 };
     if text.len() > QUERY_BYTES_MAX {
         return Err(parser.error(0, 0, format!("the query has more than {QUERY_BYTES_MAX} bytes")));
@@ -16,30 +27,34 @@ pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
     let query = parser.either(0)?;
     parser.skip_space();
     match parser.peek() {
-        None => Ok(query),
+        None => Ok((query, None)),
+        Some('|') => {
+            parser.at += 1;
+            Ok((query, Some(parser)))
+        }
         Some(_) => Err(parser.error(parser.at, parser.at + 1, "this ')' closes nothing")),
     }
 }
 
-struct Parser<'t> {
-    text: &'t str,
-    at: usize,
+pub(super) struct Parser<'t> {
+    pub(super) text: &'t str,
+    pub(super) at: usize,
 }
 
 impl<'t> Parser<'t> {
-    fn error(&self, start: usize, end: usize, what: impl Into<String>) -> QueryError {
+    pub(super) fn error(&self, start: usize, end: usize, what: impl Into<String>) -> QueryError {
         QueryError { query: self.text.to_owned(), span: Span { start, end }, what: what.into() }
     }
 
-    fn rest(&self) -> &'t str {
+    pub(super) fn rest(&self) -> &'t str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 
-    fn skip_space(&mut self) {
+    pub(super) fn skip_space(&mut self) {
         self.at = self.text.len() - self.rest().trim_start().len();
     }
 
@@ -79,7 +94,7 @@ impl<'t> Parser<'t> {
                 self.expect_term("AND")?;
                 continue;
             }
-            if self.peek().is_none_or(|c| c == ')') || self.at_or() {
+            if self.peek().is_none_or(|c| c == ')' || c == '|') || self.at_or() {
                 break;
             }
             terms.push(self.unary(depth)?);
@@ -94,7 +109,7 @@ impl<'t> Parser<'t> {
     fn expect_term(&mut self, after: &str) -> Result<(), QueryError> {
         self.skip_space();
         match self.peek() {
-            None | Some(')') => {
+            None | Some(')' | '|') => {
                 Err(self.error(self.at.saturating_sub(1), self.at, format!("something must follow {after}")))
             }
             Some(_) => Ok(()),
@@ -205,11 +220,11 @@ impl<'t> Parser<'t> {
         Ok(word)
     }
 
-    /// A run of characters without spaces and parentheses; a backslash takes the next character as it is.
+    /// A run of characters without spaces, parentheses and `|`; a backslash takes the next character as it is.
     fn word(&mut self, ends_at_colon: bool) -> String {
         let mut word = String::new();
         while let Some(c) = self.peek() {
-            if c.is_whitespace() || c == '(' || c == ')' || c == '"' || (c == ':' && ends_at_colon) {
+            if c.is_whitespace() || matches!(c, '(' | ')' | '"' | '|') || (c == ':' && ends_at_colon) {
                 break;
             }
             self.at += c.len_utf8();
@@ -224,7 +239,7 @@ impl<'t> Parser<'t> {
         word
     }
 
-    fn quoted(&mut self) -> Result<String, QueryError> {
+    pub(super) fn quoted(&mut self) -> Result<String, QueryError> {
         let start = self.at;
         self.at += 1;
         let mut text = String::new();
@@ -291,14 +306,27 @@ mod tests {
         check("time:>2026-11-23T09:00:00Z", r#"time:Compare(Greater, "2026-11-23T09:00:00Z")"#);
         check("ORDER NOTHING ANDY", r#"(and "ORDER" "NOTHING" "ANDY")"#);
         check(r"a\:b", r#""a:b""#);
+        check(r#""a | b" c\|d user:"|""#, r#"(and "a | b" "c|d" user:Is("|"))"#);
     }
 
     #[test]
     fn an_error_points_at_the_place() {
         insta::assert_snapshot!(
-            ["(a b", "a OR", "a)", "\"open", "user:", "status:[1 2]", "NOT"]
-                .map(|q| parse(q).unwrap_err().to_string())
-                .join("\n\n")
+            [
+                "(a b",
+                "a OR",
+                "a)",
+                "\"open",
+                "user:",
+                "status:[1 2]",
+                "NOT",
+                "a | top model",
+                "(a | b)",
+                "a OR | b",
+                "-|"
+            ]
+            .map(|q| parse(q).unwrap_err().to_string())
+            .join("\n\n")
         );
     }
 

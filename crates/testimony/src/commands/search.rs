@@ -1,20 +1,31 @@
 //! `testimony search`.
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use clap::Args;
+use record::Timestamp;
+use search::{Outline, Search, Staged, span_micros};
+use serde_json::Value;
+use world::World;
 
 use crate::Verdict;
-use crate::client::{Target, query_string, runtime};
+use crate::chart;
+use crate::client::{Client, Target, query_string, runtime};
 use crate::output::{Printing, render};
 use crate::terminal::print;
 
 /// The columns that a table shows: what one looks for first.
 pub(crate) const COLUMNS: [&str; 10] =
     ["time", "kind", "outcome", "actor_id", "environment", "model", "status", "input", "output", "call_id"];
+/// The most rows of a list when nothing is said.
+const ROWS: usize = 100;
+/// The most bars of a chart when nothing is said: a chart that ends early would mislead.
+const BARS: usize = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What to look for: field:value, "text", AND, OR, -, *; nothing finds everything
+    /// What to look for: field:value, "text", AND, OR, -, *; nothing finds everything. `| stats count() by model, 1h` and
+    /// `| top 10 user` count what was found
     #[arg(default_value = "", allow_hyphen_values = true)]
     query: String,
     /// Only from then on: 7d, 24h, 2026-11-23, or a moment as RFC 3339 writes it
@@ -23,9 +34,12 @@ pub(crate) struct Arguments {
     /// Only before then
     #[arg(long)]
     until: Option<String>,
-    /// The most records to give
-    #[arg(long, default_value_t = 100)]
-    limit: usize,
+    /// The most records or groups to give [default: 100, of a chart 10000]
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Draw what the query's stage measures, or without a stage how much was found over time
+    #[arg(long, conflicts_with = "output")]
+    chart: bool,
     #[command(flatten)]
     printing: Printing,
     #[command(flatten)]
@@ -33,17 +47,160 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
-    let format = arguments.printing.format();
-    let client = arguments.target.open()?;
-    let query = query_string(&[
-        ("q", Some(arguments.query)),
-        ("since", arguments.since),
-        ("until", arguments.until),
-        ("limit", Some(arguments.limit.to_string())),
-        ("format", Some(format.wire().to_owned())),
-    ]);
-    let sent = runtime()?.block_on(client.get(&format!("/api/v1/search{query}")))?;
-    let sent = sent.context("the server does not know how to search: is it Testimony?")?;
-    print(&render(format, &sent, &COLUMNS, arguments.printing.raw)?)?;
+    print(&answered(arguments, chart::width())?)?;
     Ok(Verdict::Good)
+}
+
+/// What is printed, a chart for a terminal so many columns wide.
+fn answered(arguments: Arguments, width: usize) -> anyhow::Result<String> {
+    let Arguments { query, since, until, limit, chart, printing, target } = arguments;
+    let search = Search { query, since, until };
+    let now = Timestamp::from_micros(World::real().clock.now_micros());
+    let outline = Outline::of(&search, now);
+    let client = target.open()?;
+    runtime()?.block_on(async {
+        if chart {
+            let (staged, search) = drawable(&client, search, outline?, now).await?;
+            let sent = ask(&client, &search, limit.unwrap_or(BARS), "json").await?;
+            return chart::draw(&sent, staged, width, printing.raw);
+        }
+        let format = printing.format();
+        let sent = ask(&client, &search, limit.unwrap_or(ROWS), format.wire()).await?;
+        // What is wrong with a query is the server's to say.
+        let is_staged = outline.is_ok_and(|outline| outline.stage.is_some());
+        render(format, &sent, if is_staged { &[] } else { &COLUMNS }, printing.raw)
+    })
+}
+
+async fn ask(client: &Client, search: &Search, limit: usize, format: &str) -> anyhow::Result<Bytes> {
+    let query = query_string(&[
+        ("q", Some(search.query.clone())),
+        ("since", search.since.clone()),
+        ("until", search.until.clone()),
+        ("limit", Some(limit.to_string())),
+        ("format", Some(format.to_owned())),
+    ]);
+    let sent = client.get(&format!("/api/v1/search{query}")).await?;
+    sent.context("the server does not know how to search: is it Testimony?")
+}
+
+/// A search with a stage: its own, or one that counts over time.
+async fn drawable(
+    client: &Client,
+    mut search: Search,
+    outline: Outline,
+    now: Timestamp,
+) -> anyhow::Result<(Staged, Search)> {
+    if let Some(staged) = outline.stage {
+        return Ok((staged, search));
+    }
+    let span = chart::span_for(stretch_micros(client, &search, outline, now).await?);
+    search.query.push_str(&format!(" | stats count() by {span}"));
+    Ok((Staged { groups: 1, bucket_micros: span_micros(&span) }, search))
+}
+
+/// How much time a search is about: what it says, or else what it finds.
+async fn stretch_micros(client: &Client, search: &Search, outline: Outline, now: Timestamp) -> anyhow::Result<i64> {
+    let micros = |from: Timestamp, to: Timestamp| to.as_micros().saturating_sub(from.as_micros());
+    if let Some(since) = outline.since {
+        return Ok(micros(since, outline.until.unwrap_or(now)));
+    }
+    let ends = Search { query: format!("{} | stats min(time), max(time)", search.query), ..search.clone() };
+    let ends: Value = serde_json::from_slice(&ask(client, &ends, 1, "jsonl").await?)?;
+    let end = |name: &str| Timestamp::parse(ends.get(name)?.as_str()?).ok();
+    let last = outline.until.or_else(|| end("max(time)"));
+    Ok(end("min(time)").zip(last).map_or(0, |(first, last)| micros(first, last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use clap::Parser;
+    use ledger::{Ledger, Options};
+    use record::{Actor, Draft, Kind, Source, uuid_v7};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// A stopped log of ten records, in three of five hours.
+    fn stopped(data: &Path) {
+        let world = World::real();
+        let ledger = Ledger::open(&world, data, &Options::default()).unwrap().ledger;
+        let source = Source {
+            service: "shop".into(),
+            environment: "shop".into(),
+            host: "here".into(),
+            origin: ledger.origin().to_string(),
+            producer: "test".into(),
+        };
+        let source = std::sync::Arc::new(source);
+        let draft = |(hour, nth): (u32, u32)| {
+            let time = Timestamp::parse(&format!("2026-11-20T{hour:02}:{nth:02}:00Z")).unwrap();
+            let mut draft = Draft::new(uuid_v7(time, &world.entropy.bytes()), time, Kind::System, source.clone());
+            let id = Some(if nth % 3 == 0 { "\u{1b}[2Jmallory" } else { "alice" }.to_owned());
+            draft.actor =
+                Some(Actor { kind: "user".into(), id, groups: Vec::new(), auth: None, ip: None, fingerprint: None });
+            draft.attributes.set("testimony.duration_ms", f64::from(nth) * 1.5);
+            draft
+        };
+        let hours = [(9, 6), (10, 3), (13, 1)];
+        let drafts = hours.iter().flat_map(|(hour, count)| (0..*count).map(|nth| draft((*hour, nth)))).collect();
+        runtime().unwrap().block_on(ledger.append_all(drafts)).unwrap();
+        ledger.close();
+    }
+
+    #[test]
+    fn searches_of_a_stopped_log_print_this() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        stopped(&data);
+        let told = |arguments: &[&str]| {
+            let given = ["search", "--data", data.to_str().unwrap()];
+            let command = Command::try_parse_from(given.iter().chain(arguments)).unwrap();
+            let text = answered(command.arguments, 80).unwrap_or_else(|error| format!("error: {error}\n"));
+            format!("$ {}\n{text}", arguments.join(" "))
+        };
+        let searches = [
+            told(&["env:shop | stats count(), p50(duration_ms) by 1h", "-o", "jsonl"]),
+            told(&["env:shop | stats count(), sum(duration_ms) as total by 2h", "-o", "table"]),
+            told(&["| stats dc(user), min(time)", "-o", "csv"]),
+            told(&["| top user", "--until", "2026-11-20T10:00:00Z", "--chart"]),
+            told(&["env:shop | stats max(duration_ms) by 1h", "--chart"]),
+            told(&["env:shop", "--chart", "--until", "2026-11-20T10:00:00Z"]),
+            told(&["since:2026-11-20T00:00:00Z", "--until", "2026-11-21", "--chart"]),
+            told(&["env:nowhere", "--chart"]),
+            told(&["a | stats cuont()", "-o", "csv"]),
+            told(&["a | stats count() by modle", "--chart"]),
+        ];
+        insta::assert_snapshot!(searches.join("\n"));
+    }
+
+    #[test]
+    fn what_can_be_asked_for_is_listed_of_a_stopped_log_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        stopped(&data);
+        let given = ["search", "--data", data.to_str().unwrap()];
+        let client = Command::try_parse_from(given).unwrap().arguments.target.open().unwrap();
+        let asked = |path: &str| {
+            let sent = runtime().unwrap().block_on(client.get(path));
+            sent.map_or_else(|error| error.to_string(), |sent| String::from_utf8_lossy(&sent.unwrap()).into_owned())
+        };
+        let fields: Value = serde_json::from_str(&asked("/api/v1/fields")).unwrap();
+        let named =
+            |name: &str| fields["fields"].as_array().unwrap().iter().find(|field| field["name"] == name).cloned();
+        assert_eq!(named("actor_id").unwrap()["aliases"], serde_json::json!(["user"]));
+        assert_eq!(named("testimony.duration_ms").unwrap()["type"], "attribute");
+        assert_eq!(
+            asked("/api/v1/fields/user/values?prefix=AL&limit=5"),
+            "{\"columns\":[\"value\",\"count\"],\"truncated\":false,\"rows\":[{\"value\":\"alice\",\"count\":6}]}\n"
+        );
+        assert!(asked("/api/v1/fields/modle/values").contains("did you mean \"model\""));
+        assert!(asked("/api/v1/fields/model/values?limit=1001").contains("at most 1000"));
+    }
 }
