@@ -108,11 +108,20 @@ fn hashes_of(threads: usize) -> f64 {
 
 /// Processor time that ended child processes have taken, in seconds (proc(5): `cutime` and `cstime` of `/proc/self/stat`).
 pub(crate) fn children_cpu() -> anyhow::Result<f64> {
+    cpu([13, 14])
+}
+
+/// Processor time that this process has taken, in seconds (`utime` and `stime`).
+pub(crate) fn own_cpu() -> anyhow::Result<f64> {
+    cpu([11, 12])
+}
+
+fn cpu(fields_summed: [usize; 2]) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok()).unwrap_or_default();
-    // Fields 16 and 17, of which the first two stand before the bracket; Linux counts 100 ticks a second here.
-    Ok(f64::from(ticks(13) + ticks(14)) / 100.0)
+    // The first two fields stand before the bracket; Linux counts 100 ticks a second here.
+    Ok(f64::from(fields_summed.into_iter().map(ticks).sum::<u32>()) / 100.0)
 }
 
 pub(crate) fn milliseconds(time: Duration) -> f64 {

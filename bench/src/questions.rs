@@ -1,7 +1,7 @@
 //! How fast a log of many recorded calls answers, and what it takes on disk and in memory.
 //!
 //! `TESTIMONY_BENCH_RECORDS` says how many records (20 million else), `TESTIMONY_BENCH_LOG` names a folder where the log is kept and found
-//! again; else it is made anew and deleted. Calls are those of [`Traffic`].
+//! again; else it is made anew and deleted. `TESTIMONY_BENCH_ASK` is one query to ask alone. Calls are those of [`Traffic`].
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use world::World;
 
 use crate::Places;
 use crate::appends::options;
+use crate::device::own_cpu;
 use crate::growth::resident_mib;
 use crate::traffic::Traffic;
 
@@ -32,10 +33,13 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     let ledger = Ledger::open(&world, &dir, &options())?.ledger;
     let engine = Engine::follow(&world, &dir, &ledger, SealAt::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    if ledger.durable().size < records {
-        runtime.block_on(write(&ledger, &engine, &traffic, records))?;
-    }
-    runtime.block_on(ask(&engine, &traffic, records))?;
+    runtime.block_on(async {
+        if ledger.durable().size < records {
+            write(&ledger, &engine, &traffic, records).await?;
+        }
+        settle().await?;
+        ask(&engine, &traffic, records).await
+    })?;
     println!("  memory                               {:>9.0} MiB", resident_mib("self")?);
     engine.close();
     ledger.close();
@@ -71,6 +75,9 @@ async fn write(ledger: &Ledger, engine: &Engine, traffic: &Traffic, records: u64
 }
 
 async fn ask(engine: &Engine, traffic: &Traffic, records: u64) -> anyhow::Result<()> {
+    if let Ok(query) = std::env::var("TESTIMONY_BENCH_ASK") {
+        return ask_often("asked alone", &query, ROUNDS, engine).await;
+    }
     let [request, _] = traffic.call(records / 2 / 3);
     let call = request.call_id.map(|call| call.to_string()).unwrap_or_default();
     let trace = request.trace.trace_id.unwrap_or_default();
@@ -92,19 +99,26 @@ async fn ask(engine: &Engine, traffic: &Traffic, records: u64) -> anyhow::Result
             forget_pages();
         }
         let rounds = if name.ends_with("cold") { 1 } else { ROUNDS };
-        let mut times = Vec::new();
-        let mut rows = 0;
-        for _ in 0..rounds {
-            let start = Instant::now();
-            rows = one(engine, &query).await?;
-            times.push(start.elapsed());
-            if start.elapsed() > SLOW {
-                break;
-            }
-        }
-        report(name, rows, &mut times);
+        ask_often(name, &query, rounds, engine).await?;
     }
     ask_in_sql(engine, &call).await
+}
+
+async fn ask_often(name: &str, query: &str, rounds: usize, engine: &Engine) -> anyhow::Result<()> {
+    let mut times = Vec::new();
+    let mut rows = 0;
+    let cpu = own_cpu()?;
+    for _ in 0..rounds {
+        let start = Instant::now();
+        rows = one(engine, query).await?;
+        times.push(start.elapsed());
+        if start.elapsed() > SLOW {
+            break;
+        }
+    }
+    let cpu = (own_cpu()? - cpu) * 1_000.0 / times.len() as f64;
+    report(&format!("{name} ({cpu:.0} ms of cores)"), rows, &mut times);
+    Ok(())
 }
 
 async fn ask_in_sql(engine: &Engine, call: &str) -> anyhow::Result<()> {
@@ -159,11 +173,22 @@ fn report(name: &str, rows: usize, times: &mut [Duration]) {
     times.sort_unstable();
     let milliseconds = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1_000.0);
     println!(
-        "  {name:<36} {:>9.1} ms   at most {:.1}, {rows} rows, asked {} times",
+        "  {name:<54} {:>9.1} ms   at most {:.1}, {rows} rows, asked {} times",
         milliseconds(times.get(times.len() / 2)),
         milliseconds(times.last()),
         times.len()
     );
+}
+
+/// Waits until this process has nothing left to do for what was written: tiles, segments, indexes.
+async fn settle() -> anyhow::Result<()> {
+    loop {
+        let before = own_cpu()?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if own_cpu()? - before < 0.05 {
+            return Ok(());
+        }
+    }
 }
 
 /// Lets the system forget what it has read of files, where this process may.

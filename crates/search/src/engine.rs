@@ -342,8 +342,8 @@ impl Engine {
         while self.advance(UNSEALED_MAX)? {}
         let mut state = self.lock();
         state.pull()?;
-        let disk = self.0.world.disk.clone();
-        Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows(), disk })
+        let (disk, dir) = (self.0.world.disk.clone(), self.0.dir.clone());
+        Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows(), disk, dir })
     }
 
     /// Runs a SELECT or EXPLAIN over the views `records` and `calls`, as if there were only the records that `among` finds.

@@ -16,6 +16,7 @@
 //! | `indexing` | from a segment to its terms |
 //! | `pruning` | which rows of a segment can have what a filter asks for |
 //! | `matching` | `match(text, 'words')` in filters and in SQL |
+//! | `reading` | how segments are read: footers remembered, pages on demand |
 //! | `table` | the table over both |
 //! | `view` | what a caller may see: a row filter inside the table |
 //! | `language` | the query language: `model:gemma* since:7d "refund" \| stats count() by 1h` |
@@ -43,6 +44,7 @@ mod language;
 mod live;
 mod matching;
 mod pruning;
+mod reading;
 mod rows;
 mod running;
 mod segment;

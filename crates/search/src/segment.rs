@@ -21,15 +21,47 @@ use world::Disk;
 use crate::columns::SCHEMA;
 use crate::live::Chunk;
 use crate::pruning::KEY_COLUMNS;
-use crate::terms::{Terms, TermsError, path_beside};
+use crate::terms::{BLOCK_ROWS, Terms, TermsError, path_beside};
 
-const ROW_GROUP_ROWS: usize = 32_768;
-const PAGE_ROWS: usize = 8_192;
+/// Text is looked through a row group at a time, counts cost more the more of them there are.
+const ROW_GROUP_ROWS: usize = 16_384;
+/// As many as a block of terms has: what a word leads to is one page of each column.
+const PAGE_ROWS: usize = BLOCK_ROWS;
 /// Rows that are brought into order and written at a time.
 const PICKED_ROWS: usize = 1_024;
+/// Columns whose values go, by and large, with the order of rows, so that most pages can be told not to have one.
+const ORDERED_COLUMNS: [&str; 5] = ["time", "received", "log_index", "id", "call_id"];
 /// Columns whose values hardly repeat: a dictionary would only be built to be thrown away.
 const PLAIN_COLUMNS: [&str; 9] =
     ["id", "call_id", "span_id", "log_index", "seq", "content_seed", "other_content", "input", "output"];
+
+/// Columns of few values, whose pages hold hardly more than how often each follows: to set up a decoder would cost more than it saves.
+const FEW_VALUES: [&str; 24] = [
+    "kind",
+    "outcome",
+    "actor_type",
+    "actor_groups",
+    "actor_auth",
+    "service",
+    "environment",
+    "host",
+    "origin",
+    "producer",
+    "operation",
+    "provider",
+    "model",
+    "response_model",
+    "stream",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "decision",
+    "reasons",
+    "finish_reasons",
+    "status",
+    "error_type",
+    "upstream",
+];
 
 /// A sealed segment.
 #[derive(Debug, Clone)]
@@ -86,10 +118,16 @@ fn properties() -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by(concat!("testimony ", env!("CARGO_PKG_VERSION")).to_owned());
     for column in KEY_COLUMNS {
         properties = properties.set_column_bloom_filter_enabled(ColumnPath::from(column), true);
+    }
+    for column in ORDERED_COLUMNS {
+        properties = properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Page);
+    }
+    for column in FEW_VALUES {
+        properties = properties.set_column_compression(ColumnPath::from(column), Compression::UNCOMPRESSED);
     }
     for column in PLAIN_COLUMNS {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
@@ -97,7 +135,8 @@ fn properties() -> WriterProperties {
     properties.build()
 }
 
-/// Where the rows of a segment lie, chunk and row, in its order: by time, then by index.
+/// Where the rows of a segment lie, chunk and row, in its order: by time, then by index, the newest first, since what is asked for is
+/// mostly what is newest, and reading ends once it is found.
 fn order(chunks: &[Chunk]) -> Result<Vec<(usize, usize)>, ArrowError> {
     let mut keys = Vec::new();
     for (nth, chunk) in chunks.iter().enumerate() {
@@ -106,7 +145,7 @@ fn order(chunks: &[Chunk]) -> Result<Vec<(usize, usize)>, ArrowError> {
         let places = times.iter().zip(indexes).enumerate();
         keys.extend(places.map(|(row, (time, index))| (*time, *index, nth, row)));
     }
-    keys.sort_unstable();
+    keys.sort_unstable_by(|a, b| b.cmp(a));
     Ok(keys.into_iter().map(|(_, _, chunk, row)| (chunk, row)).collect())
 }
 

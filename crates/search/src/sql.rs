@@ -26,6 +26,8 @@ const SQL_BYTES_MAX: usize = 65_536;
 const SQL_DEPTH_MAX: usize = 50;
 /// What all queries together may hold in memory.
 const MEMORY_BYTES_MAX: usize = 512 << 20;
+/// What is remembered of segments' footers.
+const FOOTERS_BYTES_MAX: usize = 128 << 20;
 const BATCH_ROWS: usize = 8_192;
 
 /// Why a statement was not run.
@@ -60,6 +62,7 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(crate) fn new(segments: Arc<dyn ObjectStore>, threads: usize) -> Result<Self, SqlError> {
         let runtime = RuntimeEnvBuilder::new()
+            .with_metadata_cache_limit(FOOTERS_BYTES_MAX)
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(MEMORY_BYTES_MAX)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()

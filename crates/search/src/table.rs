@@ -1,6 +1,7 @@
 //! The one table: sealed segments and the live tail, as they were at one moment.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -22,6 +23,7 @@ use world::Disk;
 
 use crate::columns::{SCHEMA, VISIBLE, VISIBLE_SCHEMA};
 use crate::pruning::{Need, Rows, selection};
+use crate::reading::SegmentReaders;
 use crate::segment::{Indexed, Segment};
 use crate::terms::Terms;
 use crate::view::{View, ViewExec};
@@ -35,8 +37,10 @@ pub(crate) struct Snapshot {
     /// In the order of the log.
     pub(crate) segments: Vec<Segment>,
     pub(crate) live: Vec<RecordBatch>,
-    /// Where the terms of segments are read from.
+    /// Where segments and their terms are read from.
     pub(crate) disk: Arc<dyn Disk>,
+    /// The folder of segments.
+    pub(crate) dir: PathBuf,
 }
 
 /// What is known of a segment before it is opened.
@@ -107,15 +111,18 @@ impl RecordsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         let runtime = state.runtime_env();
-        let reader = CachedParquetFileReaderFactory::new(
+        let footers = CachedParquetFileReaderFactory::new(
             runtime.object_store(&url)?,
             runtime.cache_manager.get_file_metadata_cache(),
         );
+        let Snapshot { disk, dir, .. } = &self.snapshot;
+        let readers = SegmentReaders::new(footers, disk.clone(), dir.clone());
         let mut source = ParquetSource::new(SCHEMA.clone())
-            .with_parquet_file_reader_factory(Arc::new(reader))
+            .with_parquet_file_reader_factory(Arc::new(readers))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_enable_page_index(true)
-            .with_bloom_filter_on_read(true);
+            // Those in the file are for others: the terms of a segment say the same without opening it.
+            .with_bloom_filter_on_read(false);
         if let Some(filter) = conjunction(filters.iter().cloned()) {
             let schema = DFSchema::try_from(SCHEMA.clone())?;
             source = source.with_predicate(state.create_physical_expr(filter, &schema)?);

@@ -161,8 +161,8 @@ fn string(from_quote: &str) -> (&str, &str) {
 #[derive(Debug, Clone)]
 pub(crate) struct Phrase {
     words: Vec<Wanted>,
-    /// Finds the longest of them that is ASCII, where text is ASCII too: most texts lack it, and need not be taken apart.
-    longest: Option<Regex>,
+    /// Finds them, or the longest of them that is ASCII, in text that is ASCII too: most texts lack it, and need not be taken apart.
+    shape: Option<Regex>,
 }
 
 /// A word that is looked for.
@@ -202,16 +202,14 @@ impl Phrase {
         if !(1..=PHRASE_WORDS_MAX).contains(&words.len()) {
             return None;
         }
-        let ascii = words.iter().flat_map(|word| word.split('*')).filter(|part| part.is_ascii());
-        let longest = ascii.max_by_key(|part| part.len()).filter(|part| !part.is_empty());
-        let finder = |part: &str| RegexBuilder::new(part).case_insensitive(true).unicode(false).build().ok();
-        Some(Self { longest: longest.and_then(finder), words: words.into_iter().map(wanted).collect() })
+        let finder = |shape: String| RegexBuilder::new(&shape).case_insensitive(true).unicode(false).build().ok();
+        Some(Self { shape: shape(&words).and_then(finder), words: words.into_iter().map(wanted).collect() })
     }
 
     /// Whether it is plain that the text does not have all of the words. What is not ASCII has other capitals, and may be escaped.
-    fn lacks_a_word(&self, text: &str) -> bool {
-        let Some(longest) = &self.longest else { return false };
-        text.is_ascii() && !longest.is_match(text.as_bytes()) && memchr::memmem::find(text.as_bytes(), b"\\u").is_none()
+    fn is_shaped_otherwise(&self, text: &str) -> bool {
+        let Some(shape) = &self.shape else { return false };
+        text.is_ascii() && !shape.is_match(text.as_bytes()) && memchr::memmem::find(text.as_bytes(), b"\\u").is_none()
     }
 
     /// The words, in their order.
@@ -221,13 +219,24 @@ impl Phrase {
 
     /// Whether a content column's text has these words in a row.
     pub(crate) fn is_in(&self, text: &str) -> bool {
-        if self.lacks_a_word(text) {
+        if self.is_shaped_otherwise(text) {
             return false;
         }
         let mut search = Search { phrase: self, reached: 0, next_place: 0, found: false };
         read_content(text, &mut search);
         search.found
     }
+}
+
+/// A regular expression that ASCII text meets if it has the words in a row, and hardly any other does.
+fn shape(words: &[String]) -> Option<String> {
+    if words.iter().all(|word| word.is_ascii()) {
+        let words: Vec<String> = words.iter().map(|word| word.replace('*', "[a-z0-9]*")).collect();
+        // Between words stands no letter, but for those of JSON's escapes.
+        return Some(words.join(r"(?:[^a-z0-9]|\\[bfnrt])+"));
+    }
+    let parts = words.iter().flat_map(|word| word.split('*')).filter(|part| part.is_ascii());
+    parts.max_by_key(|part| part.len()).filter(|part| !part.is_empty()).map(str::to_owned)
 }
 
 impl Wanted {

@@ -81,6 +81,9 @@ fn phrases_are_found_where_they_stand() {
     }
     assert!(Phrase::of("...\" *").is_none());
     assert!(Phrase::of(&"a ".repeat(PHRASE_WORDS_MAX + 1)).is_none());
+    for escaped in [r#"["the refund\npolicy"]"#, r#"["{\"a\":\"refund\\npolicy\"}"]"#, "refund\n\tPolicy"] {
+        assert!(Phrase::of("refund pol*").unwrap().is_in(escaped), "{escaped}");
+    }
     // What is written by escapes is there all the same, and so is a letter whose small one is ASCII.
     assert!(Phrase::of("refund").unwrap().is_in(r#"["re\u0066und"]"#));
     assert!(Phrase::of("kelvin").unwrap().is_in("\u{212A}elvin"));
@@ -99,6 +102,15 @@ proptest! {
     fn a_phrase_is_found_as_by_comparing_words(phrase in "[ab,退 ]{1,8}", text in "[ab,退\" \\[\\]:]{0,40}") {
         if let Some(found) = Phrase::of(&phrase) {
             prop_assert_eq!(found.is_in(&text), is_in_plainly(&words(&phrase), &words(&text)));
+        }
+    }
+
+    #[test]
+    fn a_text_that_has_the_words_has_their_shape(phrase in "[ab]{1,2}([ ,][ab*]{1,2}){0,2}", text in r#"(\[")?([abnt ,]|\\n|\\\\t|\\"){0,24}"#) {
+        if let Some(mut found) = Phrase::of(&phrase) {
+            let said = found.is_in(&text);
+            found.shape = None;
+            prop_assert_eq!(said, found.is_in(&text), "{} in {}", phrase, text);
         }
     }
 
