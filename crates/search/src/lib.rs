@@ -22,6 +22,7 @@
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
 //! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
+//! | `columnar` | results as Parquet and as a stream of Arrow |
 //! | `engine` | [`Engine`]: everything put together |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `running` | a query on its way: its rows, its limits |
@@ -36,6 +37,7 @@ mod answer;
 mod calls;
 mod check;
 mod columns;
+mod columnar;
 mod engine;
 mod fields;
 mod indexing;
