@@ -26,6 +26,7 @@
 //! | `engine` | [`Engine`]: everything put together |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `running` | a query on its way: its rows, its limits |
+//! | `queries` | the queries that are running: listed, and ended |
 //! | `story` | single records with all their content |
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
@@ -36,8 +37,8 @@
 mod answer;
 mod calls;
 mod check;
-mod columns;
 mod columnar;
+mod columns;
 mod engine;
 mod fields;
 mod indexing;
@@ -45,6 +46,7 @@ mod language;
 mod live;
 mod matching;
 mod pruning;
+mod queries;
 mod rows;
 mod running;
 mod segment;
@@ -65,6 +67,7 @@ pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use queries::{Queries, Query, QueryKind, Stopped};
 pub use running::Running;
 pub use sql::SqlError;
 pub use stored::StoredRecord;

@@ -13,6 +13,7 @@ use world::World;
 use crate::{Engine, EngineError, Format, Limits, SealAt, Search, View};
 
 mod forms;
+mod queries;
 
 const RECORDS: u64 = 1_600;
 const HOUR_MICROS: i64 = 3_600_000_000;
