@@ -12,6 +12,7 @@ use world::World;
 
 use crate::{Engine, EngineError, Format, Limits, SealAt, Search, View};
 
+mod explaining;
 mod forms;
 mod queries;
 
