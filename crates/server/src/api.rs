@@ -168,6 +168,10 @@ impl Api {
         self.0.running.as_ref().map(|running| &running.admission)
     }
 
+    pub(crate) fn published(&self) -> PublishedLog {
+        self.0.log.clone()
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
@@ -205,8 +209,7 @@ impl Api {
             .route("/api/v1/sessions", post(sessions::open))
             .route("/api/v1/sessions/links", post(sessions::make_link))
             .route("/api/v1/sessions/current", get(sessions::current).delete(sessions::end))
-            .route("/log/checkpoint", get(checkpoint))
-            .route("/log/tile/{*path}", get(tile))
+            .merge(log_files::routes())
             .route("/witness/add-checkpoint", post(add_checkpoint))
             .route("/witness/checkpoint", get(witnessed))
             .route_layer(axum::middleware::from_fn_with_state(self.clone(), admit))
@@ -452,22 +455,6 @@ pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "send the header content-type: application/json";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
-}
-
-async fn checkpoint(State(api): State<Api>) -> Result<Response, Problem> {
-    log_file(&api, "checkpoint".to_owned()).await
-}
-
-async fn tile(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
-    log_file(&api, format!("tile/{path}")).await
-}
-
-async fn log_file(api: &Api, path: String) -> Result<Response, Problem> {
-    let log = api.0.log.clone();
-    let file = tokio::task::spawn_blocking(move || log_files::read(&log, &path)).await;
-    let file = file
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;
-    Ok(([(CONTENT_TYPE, file.media), (CACHE_CONTROL, file.cache)], file.bytes).into_response())
 }
 
 pub(crate) fn bad_request(detail: String) -> Problem {
