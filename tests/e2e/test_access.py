@@ -25,6 +25,8 @@ ROUTES = [
     ("GET", "/api/v1/fields", None, SEARCH),
     ("GET", "/api/v1/fields/model/values?prefix=x", None, SEARCH),
     ("POST", "/api/v1/sql", {"query": "SELECT 1"}, SEARCH),
+    ("GET", "/api/v1/queries", None, SEARCH),
+    ("DELETE", "/api/v1/queries/none", None, SEARCH),
     ("GET", "/api/v1/calls/01a208f8-ef10-7cbd-8b00-d5608311e505", None, SEARCH),
     ("POST", "/api/v1/records", {"kind": "system"}, {"ingest", "admin"}),
     ("POST", "/api/v1/forward/example.com/node", {}, {"ingest", "admin"}),

@@ -9,6 +9,8 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{LineDelimited, WriterBuilder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use crate::columnar;
+
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -18,11 +20,15 @@ pub enum Format {
     JsonLines,
     /// Comma-separated values with a head, safe for spreadsheets.
     Csv,
+    /// A Parquet file.
+    Parquet,
+    /// Arrow's IPC stream.
+    Arrow,
 }
 
 /// A word that names no format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a format: choose json, jsonl or csv")]
+#[error("{0:?} is not a format: choose json, jsonl, csv, parquet or arrow")]
 pub struct UnknownFormat(String);
 
 impl FromStr for Format {
@@ -32,6 +38,8 @@ impl FromStr for Format {
             "json" => Ok(Self::Json),
             "jsonl" => Ok(Self::JsonLines),
             "csv" => Ok(Self::Csv),
+            "parquet" => Ok(Self::Parquet),
+            "arrow" => Ok(Self::Arrow),
             _ => Err(UnknownFormat(word.to_owned())),
         }
     }
@@ -45,6 +53,8 @@ impl Format {
             Self::Json => "application/json",
             Self::JsonLines => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8",
+            Self::Parquet => "application/vnd.apache.parquet",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
         }
     }
 }
@@ -91,6 +101,8 @@ impl Answer {
             Format::JsonLines => json_lines(&self.batches),
             Format::Json => self.write_json(),
             Format::Csv => self.write_csv(),
+            Format::Parquet => columnar::parquet(self),
+            Format::Arrow => columnar::arrow_stream(self),
         }
     }
 

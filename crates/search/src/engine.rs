@@ -17,6 +17,7 @@ use crate::answer::Answer;
 use crate::indexing::index;
 use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
 use crate::live::Live;
+use crate::queries::{Queries, Stopped};
 use crate::running::{AbortOnDrop, Running, collect, failed};
 use crate::segment::{self, Indexed, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
@@ -88,6 +89,9 @@ pub enum EngineError {
     /// Queries together would have held more memory than they may, and this one was ended.
     #[error("the query needs more memory than there is for queries: narrow it down by time, or group by fewer values")]
     Memory,
+    /// It was not let run to its end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// It failed while it ran.
     #[error("the query failed: {0}")]
     Failed(String),
@@ -114,6 +118,7 @@ struct Inner {
     origin: String,
     state: Mutex<State>,
     sessions: Sessions,
+    queries: Queries,
     pool: tokio::runtime::Handle,
     background: Mutex<Option<Background>>,
     /// None for a log that is not growing.
@@ -235,6 +240,7 @@ impl Engine {
             origin: origin.to_owned(),
             state: Mutex::new(State { segments, live, follower: None }),
             sessions: Sessions::new(Arc::new(store), threads)?,
+            queries: Queries::new(world.clone()),
             pool: pool.handle().clone(),
             background: Mutex::new(Some(Background { pool, sealing: None })),
             sealing: OnceLock::new(),
@@ -344,6 +350,12 @@ impl Engine {
         state.pull()?;
         let (disk, dir) = (self.0.world.disk.clone(), self.0.dir.clone());
         Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows(), disk, dir })
+    }
+
+    /// The queries that are running.
+    #[must_use]
+    pub fn queries(&self) -> &Queries {
+        &self.0.queries
     }
 
     /// Runs a SELECT or EXPLAIN over the views `records` and `calls`, as if there were only the records that `among` finds.

@@ -23,9 +23,11 @@
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
 //! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
+//! | `columnar` | results as Parquet and as a stream of Arrow |
 //! | `engine` | [`Engine`]: everything put together |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `running` | a query on its way: its rows, its limits |
+//! | `queries` | the queries that are running: listed, and ended |
 //! | `story` | single records with all their content |
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
@@ -36,6 +38,7 @@
 mod answer;
 mod calls;
 mod check;
+mod columnar;
 mod columns;
 mod engine;
 mod fields;
@@ -44,6 +47,7 @@ mod language;
 mod live;
 mod matching;
 mod pruning;
+mod queries;
 mod reading;
 mod rows;
 mod running;
@@ -65,6 +69,7 @@ pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use queries::{Queries, Query, QueryKind, Stopped};
 pub use running::Running;
 pub use sql::SqlError;
 pub use stored::StoredRecord;

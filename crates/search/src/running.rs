@@ -27,7 +27,8 @@ impl Drop for AbortOnDrop {
 pub(crate) fn failed(error: DataFusionError) -> EngineError {
     match error.find_root() {
         DataFusionError::ResourcesExhausted(_) => EngineError::Memory,
-        _ => EngineError::Failed(invalid(error).to_string()),
+        // What wraps it says only which part of a plan it happened in.
+        root => EngineError::Failed(invalid(root).to_string()),
     }
 }
 

@@ -13,11 +13,12 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetRowSelection};
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource as _, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::union::UnionExec;
 use world::Disk;
 
@@ -55,6 +56,13 @@ fn statistics(terms: &Terms) -> Statistics {
         column.null_count = Precision::Exact(0);
     }
     statistics
+}
+
+/// Has `EXPLAIN ANALYZE` tell of the segments that their terms have spared: they are not in the plan.
+fn tell_pruned(metrics: &ExecutionPlanMetricsSet, all: usize, matched: usize) {
+    let segments = MetricBuilder::new(metrics).pruning_metrics("segments_pruned_index", 0);
+    segments.add_pruned(all.saturating_sub(matched));
+    segments.add_matched(matched);
 }
 
 /// A snapshot as a table.
@@ -130,6 +138,7 @@ impl RecordsTable {
         let threads = state.config().target_partitions().max(1);
         // The newest first: most want what is new, and once that is found, what is older is passed over.
         let files: Vec<PartitionedFile> = self.files(&Need::of(filters));
+        tell_pruned(source.metrics(), self.snapshot.segments.len(), files.len());
         let mut groups = vec![Vec::new(); threads.min(files.len())];
         let count = groups.len().max(1);
         for (nth, file) in files.into_iter().enumerate() {

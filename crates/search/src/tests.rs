@@ -12,6 +12,10 @@ use world::World;
 
 use crate::{Engine, EngineError, Format, Limits, SealAt, Search, View};
 
+mod explaining;
+mod forms;
+mod queries;
+
 const RECORDS: u64 = 1_600;
 const HOUR_MICROS: i64 = 3_600_000_000;
 

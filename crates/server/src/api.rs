@@ -15,7 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use ledger::{Ledger, PublishedLog};
-use search::{Answer, Engine, Format, Limits, Search, Tail};
+use search::{Answer, Engine, Format, Limits, QueryKind, Search, Tail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tlog::VerifierKey;
@@ -33,6 +33,7 @@ use crate::listen::Surface;
 use crate::log_files;
 use crate::oidc;
 use crate::problem::Problem;
+use crate::queries;
 use crate::reading::Reading;
 use crate::sessions;
 use crate::tail;
@@ -40,7 +41,7 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 37] = [
+pub const ROUTES: [(&str, &str, Access); 39] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -50,6 +51,9 @@ pub const ROUTES: [(&str, &str, Access); 37] = [
     ("GET", "/api/v1/fields", Access::Within(Action::Search)),
     ("GET", "/api/v1/fields/{field}/values", Access::Within(Action::Search)),
     ("POST", "/api/v1/sql", Access::Within(Action::Search)),
+    // Of others only where the caller may operate everything.
+    ("GET", "/api/v1/queries", Access::Within(Action::Search)),
+    ("DELETE", "/api/v1/queries/{id}", Access::Within(Action::Search)),
     ("GET", "/api/v1/calls/{id}", Access::Within(Action::Search)),
     ("POST", "/api/v1/records", Access::Within(Action::Ingest)),
     ("POST", "/api/v1/forward/{*origin}", Access::Within(Action::Ingest)),
@@ -164,6 +168,10 @@ impl Api {
         self.0.running.as_ref().map(|running| &running.admission)
     }
 
+    pub(crate) fn published(&self) -> PublishedLog {
+        self.0.log.clone()
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
@@ -187,6 +195,7 @@ impl Api {
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
             .merge(fields::routes())
+            .merge(queries::routes())
             .merge(doors::routes())
             .merge(forwarding::routes())
             .route("/api/v1/records/{id}", get(record))
@@ -200,8 +209,7 @@ impl Api {
             .route("/api/v1/sessions", post(sessions::open))
             .route("/api/v1/sessions/links", post(sessions::make_link))
             .route("/api/v1/sessions/current", get(sessions::current).delete(sessions::end))
-            .route("/log/checkpoint", get(checkpoint))
-            .route("/log/tile/{*path}", get(tile))
+            .merge(log_files::routes())
             .route("/witness/add-checkpoint", post(add_checkpoint))
             .route("/witness/checkpoint", get(witnessed))
             .route_layer(axum::middleware::from_fn_with_state(self.clone(), admit))
@@ -298,7 +306,8 @@ async fn search(
     let limits = limits(query.limit, SEARCH_ROWS)?;
     let search = Search { query: query.q, since: query.since, until: query.until };
     let said = search.said();
-    let answer = api.0.engine.search(&caller.view, search, limits).await?;
+    let asked = api.0.engine.search(&caller.view, search, limits);
+    let answer = queries::listed(&api, &caller, QueryKind::Search, &said, asked).await?;
     api.note(&caller, Reading::rows("search", &said, answer.rows(), answer.is_truncated())).await;
     written(&answer, format)
 }
@@ -337,7 +346,8 @@ async fn sql(
         limits.deadline = limits.deadline.min(Duration::from_secs(seconds));
     }
     let among = Search { query: body.r#where, since: body.since, until: None };
-    let answer = api.0.engine.sql(&caller.view, body.query.clone(), among, limits).await?;
+    let asked = api.0.engine.sql(&caller.view, body.query.clone(), among, limits);
+    let answer = queries::listed(&api, &caller, QueryKind::Sql, &body.query, asked).await?;
     api.note(&caller, Reading::rows("sql", &body.query, answer.rows(), answer.is_truncated())).await;
     written(&answer, format)
 }
@@ -445,22 +455,6 @@ pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "send the header content-type: application/json";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
-}
-
-async fn checkpoint(State(api): State<Api>) -> Result<Response, Problem> {
-    log_file(&api, "checkpoint".to_owned()).await
-}
-
-async fn tile(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
-    log_file(&api, format!("tile/{path}")).await
-}
-
-async fn log_file(api: &Api, path: String) -> Result<Response, Problem> {
-    let log = api.0.log.clone();
-    let file = tokio::task::spawn_blocking(move || log_files::read(&log, &path)).await;
-    let file = file
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;
-    Ok(([(CONTENT_TYPE, file.media), (CACHE_CONTROL, file.cache)], file.bytes).into_response())
 }
 
 pub(crate) fn bad_request(detail: String) -> Problem {

@@ -12,6 +12,7 @@
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
 //! | `admission` | who may pass which route |
+//! | `queries` | the queries that are running: listed, and ended |
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
 //! | `sessions` | signing in to the console by a one-time link |
@@ -45,6 +46,7 @@ mod listen;
 mod log_files;
 mod oidc;
 mod problem;
+mod queries;
 mod reading;
 mod sessions;
 mod syslog;

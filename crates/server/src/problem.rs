@@ -4,9 +4,11 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use search::{EngineError, SqlError};
+use search::{EngineError, SqlError, Stopped};
 use serde_json::{Value, json};
 use witness::Refusal;
+
+use crate::intake::RETRY_AFTER_S;
 
 /// An error as a client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +107,15 @@ impl From<EngineError> for Problem {
             EngineError::Sql(_) => (StatusCode::BAD_REQUEST, "sql"),
             EngineError::Deadline(_) => (StatusCode::REQUEST_TIMEOUT, "deadline"),
             EngineError::Memory => (StatusCode::UNPROCESSABLE_ENTITY, "memory"),
+            EngineError::Stopped(Stopped::Cancelled) => (StatusCode::CONFLICT, "cancelled"),
+            EngineError::Stopped(Stopped::TooMany) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_queries"),
             EngineError::Failed(_) => (StatusCode::UNPROCESSABLE_ENTITY, "query_failed"),
             EngineError::Io(..) | EngineError::Follow(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unavailable"),
         };
-        if status.is_server_error() {
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(%error, "a query could not be answered");
         }
-        Self::new(status, code, error.to_string())
+        let problem = Self::new(status, code, error.to_string());
+        if status == StatusCode::SERVICE_UNAVAILABLE { problem.retry_after(RETRY_AFTER_S) } else { problem }
     }
 }

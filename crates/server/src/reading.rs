@@ -7,12 +7,12 @@ use crate::admission::Caller;
 use crate::intake::Intake;
 
 /// The field of content that holds a query: what people search for names other people.
-const QUERY: &str = "testimony.read.query";
+pub(crate) const QUERY: &str = "testimony.read.query";
 
 /// One reading of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading<'a> {
-    /// `search`, `sql`, `fields`, `values`, `show`, `prove`, `tail`.
+    /// `search`, `sql`, `fields`, `values`, `queries`, `show`, `prove`, `tail`.
     action: &'static str,
     query: &'a str,
     /// How many records or rows are shown; none while that is not known.

@@ -9,6 +9,7 @@ pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod policy;
 pub(crate) mod prove;
+pub(crate) mod queries;
 pub(crate) mod scripted_model;
 pub(crate) mod search;
 pub(crate) mod serve;

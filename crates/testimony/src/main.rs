@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    check, demo, forward, import, ingest, key, login, policy, prove, search, serve, show, sql, tail, verify,
+    check, demo, forward, import, ingest, key, login, policy, prove, queries, search, serve, show, sql, tail, verify,
 };
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
@@ -58,6 +58,8 @@ enum Command {
     Search(search::Arguments),
     /// Ask in SQL over the views `records` and `calls`
     Sql(sql::Arguments),
+    /// What is being asked just now; `cancel ID` ends it
+    Queries(queries::Arguments),
     /// The whole story of one call on one screen, or of a trace or conversation
     Show(show::Arguments),
     /// Watch records as they become durable
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Search(arguments) => search::run(arguments),
         Command::Sql(arguments) => sql::run(arguments),
+        Command::Queries(arguments) => queries::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

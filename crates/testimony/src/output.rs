@@ -19,6 +19,10 @@ pub(crate) enum OutputFormat {
     Jsonl,
     /// Comma-separated values
     Csv,
+    /// A Parquet file, for a file or a pipe
+    Parquet,
+    /// A stream of Arrow, for a file or a pipe
+    Arrow,
 }
 
 impl OutputFormat {
@@ -28,7 +32,14 @@ impl OutputFormat {
             Self::Table | Self::Json => "json",
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
+    }
+
+    /// Whether it is nothing to look at.
+    pub(crate) const fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
     }
 }
 
@@ -45,8 +56,22 @@ pub(crate) struct Printing {
 
 impl Printing {
     /// What was asked for, or what fits where the output goes.
-    pub(crate) fn format(&self) -> OutputFormat {
-        self.output.unwrap_or(if is_terminal() { OutputFormat::Table } else { OutputFormat::Jsonl })
+    pub(crate) fn format(&self) -> anyhow::Result<OutputFormat> {
+        chosen(self.output, is_terminal())
+    }
+}
+
+/// Refuses before anything is asked, since what is asked is recorded.
+fn chosen(asked: Option<OutputFormat>, is_terminal: bool) -> anyhow::Result<OutputFormat> {
+    match asked {
+        Some(format) if format.is_binary() && is_terminal => {
+            let name = format.wire();
+            anyhow::bail!(
+                "-o {name} is binary, and a terminal would take it for commands: add `> answer.{name}`, or pipe it into a program"
+            )
+        }
+        Some(format) => Ok(format),
+        None => Ok(if is_terminal { OutputFormat::Table } else { OutputFormat::Jsonl }),
     }
 }
 
@@ -61,19 +86,21 @@ pub(crate) struct Answer {
 /// The widest a cell of a table gets; `show` and the other formats have the rest.
 const CELL_CHARS_MAX: usize = 60;
 
-/// The text to print for what the server sent. `columns` chooses and orders those of a table; none: as they come.
-pub(crate) fn render(format: OutputFormat, sent: &Bytes, columns: &[&str], raw: bool) -> anyhow::Result<String> {
-    match format {
+/// What to print for what the server sent. `columns` chooses and orders those of a table; none: as they come.
+pub(crate) fn render(format: OutputFormat, sent: &Bytes, columns: &[&str], raw: bool) -> anyhow::Result<Bytes> {
+    let text = match format {
+        OutputFormat::Parquet | OutputFormat::Arrow => return Ok(sent.clone()),
         OutputFormat::Csv | OutputFormat::Jsonl => {
             let text = String::from_utf8_lossy(sent).into_owned();
-            Ok(if is_terminal() && !raw { escaped(&text).into_owned() } else { text })
+            if is_terminal() && !raw { escaped(&text).into_owned() } else { text }
         }
         OutputFormat::Json => {
             let answer: Answer = serde_json::from_slice(sent)?;
-            Ok(format!("{}\n", serde_json::to_string_pretty(&answer.rows)?))
+            format!("{}\n", serde_json::to_string_pretty(&answer.rows)?)
         }
-        OutputFormat::Table => Ok(table(&serde_json::from_slice(sent)?, columns, raw)),
-    }
+        OutputFormat::Table => table(&serde_json::from_slice(sent)?, columns, raw),
+    };
+    Ok(text.into())
 }
 
 /// Objects side by side, with these members as columns.
@@ -176,7 +203,21 @@ mod tests {
                 {"time": "2026-11-23T09:14:03.118231Z", "input": "x".repeat(100)},
             ],
         });
-        insta::assert_snapshot!(render(OutputFormat::Table, &Bytes::from(sent.to_string()), &[], false).unwrap());
+        let printed = render(OutputFormat::Table, &Bytes::from(sent.to_string()), &[], false).unwrap();
+        insta::assert_snapshot!(String::from_utf8_lossy(&printed));
+    }
+
+    #[test]
+    fn what_is_binary_goes_to_a_file_or_a_pipe_as_it_is() {
+        for (format, word) in [(OutputFormat::Parquet, "parquet"), (OutputFormat::Arrow, "arrow")] {
+            let refused = chosen(Some(format), true).unwrap_err().to_string();
+            assert!(refused.contains(&format!("> answer.{word}")), "{refused}");
+            assert_eq!(chosen(Some(format), false).unwrap(), format);
+            let sent = Bytes::from_static(b"PAR1\x00\xff\x1b[2J");
+            assert_eq!(render(format, &sent, &["time"], false).unwrap(), sent);
+        }
+        assert_eq!(chosen(None, true).unwrap(), OutputFormat::Table);
+        assert_eq!(chosen(None, false).unwrap(), OutputFormat::Jsonl);
     }
 
     #[test]

@@ -28,9 +28,9 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Prints a line to standard output. A reader that went away (`| head`) ends the program in good order.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+/// Prints text, or what is none, to standard output. A reader that went away (`| head`) ends the program in good order.
+pub(crate) fn print(what: &(impl AsRef<[u8]> + ?Sized)) -> anyhow::Result<()> {
+    match io::stdout().write_all(what.as_ref()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => Ok(result?),
     }

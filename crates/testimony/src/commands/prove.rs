@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     };
     let file = arguments.output.clone().unwrap_or_else(|| format!("{id}.tlog-proof").into());
     if file == Path::new("-") {
-        print(&String::from_utf8_lossy(&evidence))?;
+        print(&evidence)?;
         return Ok(Verdict::Good);
     }
     #[expect(clippy::disallowed_methods, reason = "the file is the caller's own, not the log's")]

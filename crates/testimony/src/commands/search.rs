@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
 }
 
 /// What is printed, a chart for a terminal so many columns wide.
-fn answered(arguments: Arguments, width: usize) -> anyhow::Result<String> {
+fn answered(arguments: Arguments, width: usize) -> anyhow::Result<Bytes> {
     let Arguments { query, since, until, limit, chart, printing, target } = arguments;
     let search = Search { query, since, until };
     let now = Timestamp::from_micros(World::real().clock.now_micros());
@@ -62,9 +62,9 @@ fn answered(arguments: Arguments, width: usize) -> anyhow::Result<String> {
         if chart {
             let (staged, search) = drawable(&client, search, outline?, now).await?;
             let sent = ask(&client, &search, limit.unwrap_or(BARS), "json").await?;
-            return chart::draw(&sent, staged, width, printing.raw);
+            return Ok(chart::draw(&sent, staged, width, printing.raw)?.into());
         }
-        let format = printing.format();
+        let format = printing.format()?;
         let sent = ask(&client, &search, limit.unwrap_or(ROWS), format.wire()).await?;
         // What is wrong with a query is the server's to say.
         let is_staged = outline.is_ok_and(|outline| outline.stage.is_some());
@@ -162,8 +162,8 @@ mod tests {
         let told = |arguments: &[&str]| {
             let given = ["search", "--data", data.to_str().unwrap()];
             let command = Command::try_parse_from(given.iter().chain(arguments)).unwrap();
-            let text = answered(command.arguments, 80).unwrap_or_else(|error| format!("error: {error}\n"));
-            format!("$ {}\n{text}", arguments.join(" "))
+            let told = answered(command.arguments, 80).unwrap_or_else(|error| format!("error: {error}\n").into());
+            format!("$ {}\n{}", arguments.join(" "), String::from_utf8_lossy(&told))
         };
         let searches = [
             told(&["env:shop | stats count(), p50(duration_ms) by 1h", "-o", "jsonl"]),

@@ -39,7 +39,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         None | Some(OutputFormat::Table) => story::tell(&arguments.id, &records, arguments.raw),
         Some(OutputFormat::Jsonl) => records.iter().map(|record| format!("{record}\n")).collect(),
         Some(OutputFormat::Json) => format!("{}\n", serde_json::to_string_pretty(&records)?),
-        Some(OutputFormat::Csv) => anyhow::bail!("a story has no columns: use -o json or -o jsonl, or `testimony sql`"),
+        Some(OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow) => {
+            anyhow::bail!("a story has no columns: use -o json or -o jsonl, or `testimony sql`")
+        }
     })?;
     Ok(Verdict::Good)
 }

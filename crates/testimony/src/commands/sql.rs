@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
-    let format = arguments.printing.format();
+    let format = arguments.printing.format()?;
     let client = arguments.target.open()?;
     let path = format!("/api/v1/sql?format={}", format.wire());
     let body = json!({"query": arguments.statement, "limit": arguments.limit});

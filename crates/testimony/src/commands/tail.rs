@@ -28,9 +28,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let format = arguments.printing.format();
-    if matches!(format, OutputFormat::Json | OutputFormat::Csv) {
-        anyhow::bail!("a tail has no end, so it cannot be one JSON array or table: use -o jsonl");
+    let format = arguments.printing.format()?;
+    if !matches!(format, OutputFormat::Table | OutputFormat::Jsonl) {
+        anyhow::bail!("a tail has no end, so it cannot be one JSON array, table or file: use -o jsonl");
     }
     let client = arguments.target.open()?;
     let from = arguments.from.map(|index| index.to_string());
