@@ -29,6 +29,7 @@
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
 //! | `check` | segments against the leaves they were made from |
+//! | `proven` | rows of an answer against their leaves |
 //!
 //! This is the only crate with DataFusion. It never writes to the ledger.
 
@@ -42,6 +43,7 @@ mod indexing;
 mod language;
 mod live;
 mod matching;
+mod proven;
 mod pruning;
 mod rows;
 mod running;
@@ -63,6 +65,7 @@ pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use proven::check_row;
 pub use running::Running;
 pub use sql::SqlError;
 pub use stored::StoredRecord;

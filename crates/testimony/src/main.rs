@@ -13,6 +13,7 @@ mod forwarding;
 mod mapping;
 mod oidc;
 mod output;
+mod proving;
 mod replay;
 mod ruling;
 mod story;
