@@ -29,6 +29,7 @@
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
 //! | `check` | segments against the leaves they were made from |
+//! | `latest` | the latest `control` records of a door, for a state that is a fold over them |
 //! | `proven` | rows of an answer against their leaves |
 //!
 //! This is the only crate with DataFusion. It never writes to the ledger.
@@ -41,6 +42,7 @@ mod engine;
 mod fields;
 mod indexing;
 mod language;
+mod latest;
 mod live;
 mod matching;
 mod proven;

@@ -34,13 +34,14 @@ use crate::log_files;
 use crate::oidc;
 use crate::problem::Problem;
 use crate::reading::Reading;
+use crate::searches::{self, SavedSearches};
 use crate::sessions;
 use crate::tail;
 use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 37] = [
+pub const ROUTES: [(&str, &str, Access); 42] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -49,6 +50,12 @@ pub const ROUTES: [(&str, &str, Access); 37] = [
     ("GET", "/api/v1/search", Access::Within(Action::Search)),
     ("GET", "/api/v1/fields", Access::Within(Action::Search)),
     ("GET", "/api/v1/fields/{field}/values", Access::Within(Action::Search)),
+    ("GET", "/api/v1/searches", Access::Within(Action::Search)),
+    ("GET", "/api/v1/searches/{name}", Access::Within(Action::Search)),
+    // They are everybody's.
+    ("PUT", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
+    ("DELETE", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
+    ("GET", "/api/v1/searches/{name}/history", Access::Within(Action::Search)),
     ("POST", "/api/v1/sql", Access::Within(Action::Search)),
     ("GET", "/api/v1/calls/{id}", Access::Within(Action::Search)),
     ("POST", "/api/v1/records", Access::Within(Action::Ingest)),
@@ -114,6 +121,7 @@ struct Inner {
     build: Build,
     /// Cosigns the checkpoints of other logs; none when this server is no witness.
     witness: Option<Cosigner>,
+    searches: SavedSearches,
 }
 
 /// What only a log that is being written has.
@@ -140,7 +148,7 @@ impl Api {
         build: Build,
         witness: Option<Cosigner>,
     ) -> Self {
-        Self(Arc::new(Inner { log, engine, running, key, build, witness }))
+        Self(Arc::new(Inner { log, engine, running, key, build, witness, searches: SavedSearches::default() }))
     }
 
     /// The log, while it is being written.
@@ -164,8 +172,16 @@ impl Api {
         self.0.running.as_ref().map(|running| &running.admission)
     }
 
+    pub(crate) fn log(&self) -> &PublishedLog {
+        &self.0.log
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    pub(crate) fn searches(&self) -> &SavedSearches {
+        &self.0.searches
     }
 
     /// Records what somebody is about to be shown.
@@ -187,6 +203,7 @@ impl Api {
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
             .merge(fields::routes())
+            .merge(searches::routes())
             .merge(doors::routes())
             .merge(forwarding::routes())
             .route("/api/v1/records/{id}", get(record))
@@ -200,8 +217,7 @@ impl Api {
             .route("/api/v1/sessions", post(sessions::open))
             .route("/api/v1/sessions/links", post(sessions::make_link))
             .route("/api/v1/sessions/current", get(sessions::current).delete(sessions::end))
-            .route("/log/checkpoint", get(checkpoint))
-            .route("/log/tile/{*path}", get(tile))
+            .merge(log_files::routes())
             .route("/witness/add-checkpoint", post(add_checkpoint))
             .route("/witness/checkpoint", get(witnessed))
             .route_layer(axum::middleware::from_fn_with_state(self.clone(), admit))
@@ -445,22 +461,6 @@ pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "send the header content-type: application/json";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
-}
-
-async fn checkpoint(State(api): State<Api>) -> Result<Response, Problem> {
-    log_file(&api, "checkpoint".to_owned()).await
-}
-
-async fn tile(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
-    log_file(&api, format!("tile/{path}")).await
-}
-
-async fn log_file(api: &Api, path: String) -> Result<Response, Problem> {
-    let log = api.0.log.clone();
-    let file = tokio::task::spawn_blocking(move || log_files::read(&log, &path)).await;
-    let file = file
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;
-    Ok(([(CONTENT_TYPE, file.media), (CACHE_CONTROL, file.cache)], file.bytes).into_response())
 }
 
 pub(crate) fn bad_request(detail: String) -> Problem {

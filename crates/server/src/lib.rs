@@ -14,6 +14,7 @@
 //! | `admission` | who may pass which route |
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
+//! | `searches` | searches under a name, for all who search |
 //! | `sessions` | signing in to the console by a one-time link |
 //! | `oidc` | signing in to the console by an OpenID provider |
 //! | `evidence` | proofs for single records |
@@ -46,6 +47,7 @@ mod log_files;
 mod oidc;
 mod problem;
 mod reading;
+mod searches;
 mod sessions;
 mod syslog;
 mod tail;

@@ -1,10 +1,16 @@
 //! `/log/…`: the published log. A path is read by its grammar into numbers, never joined as text.
 
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use ledger::{PublishedLog, Unreadable};
 use tlog::{EntriesPath, TilePath};
 
+use crate::api::Api;
 use crate::problem::Problem;
 
 /// A file of the published log.
@@ -16,6 +22,26 @@ pub(crate) struct LogFile {
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const FOR_A_SECOND: &str = "public, max-age=1";
+
+pub(crate) fn routes() -> Router<Api> {
+    Router::new().route("/log/checkpoint", get(checkpoint)).route("/log/tile/{*path}", get(tile))
+}
+
+async fn checkpoint(State(api): State<Api>) -> Result<Response, Problem> {
+    log_file(&api, "checkpoint".to_owned()).await
+}
+
+async fn tile(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
+    log_file(&api, format!("tile/{path}")).await
+}
+
+async fn log_file(api: &Api, path: String) -> Result<Response, Problem> {
+    let log = api.log().clone();
+    let file = tokio::task::spawn_blocking(move || read(&log, &path)).await;
+    let file = file
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;
+    Ok(([(CONTENT_TYPE, file.media), (CACHE_CONTROL, file.cache)], file.bytes).into_response())
+}
 
 /// Reads a file by its path below `/log/`.
 pub(crate) fn read(log: &PublishedLog, path: &str) -> Result<LogFile, Problem> {

@@ -11,6 +11,7 @@ pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod scripted_model;
 pub(crate) mod search;
+pub(crate) mod searches;
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod sql;

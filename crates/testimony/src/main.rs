@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    check, demo, forward, import, ingest, key, login, policy, prove, search, serve, show, sql, tail, verify,
+    check, demo, forward, import, ingest, key, login, policy, prove, search, searches, serve, show, sql, tail, verify,
 };
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
@@ -57,6 +57,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Find records: testimony search 'model:gemma* "refund"' --since 7d
     Search(search::Arguments),
+    /// Saved searches: list, show, history, delete; `testimony search --save NAME QUERY` saves one, `testimony search @NAME` runs it
+    Searches(searches::Arguments),
     /// Ask in SQL over the views `records` and `calls`
     Sql(sql::Arguments),
     /// The whole story of one call on one screen, or of a trace or conversation
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Command::Forward(arguments) => forward::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Search(arguments) => search::run(arguments),
+        Command::Searches(arguments) => searches::run(&arguments),
         Command::Sql(arguments) => sql::run(arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),

@@ -11,6 +11,7 @@ use world::World;
 use crate::Verdict;
 use crate::chart;
 use crate::client::{Client, Target, query_string, runtime};
+use crate::commands::searches::{meant, name_in, save};
 use crate::output::{Answer, OutputFormat, Printing, render};
 use crate::proving::{Asked, prove};
 use crate::terminal::{escaped, hint, print};
@@ -27,7 +28,7 @@ const BARS: usize = 10_000;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What to look for: field:value, "text", AND, OR, -, *; nothing finds everything. `| stats count() by model, 1h` and
-    /// `| top 10 user` count what was found.
+    /// `| top 10 user` count what was found. @NAME is a saved search
     #[arg(default_value = "", allow_hyphen_values = true)]
     query: String,
     /// Only from then on: 7d, 24h, 2026-11-23, or a moment as RFC 3339 writes it
@@ -42,6 +43,12 @@ pub(crate) struct Arguments {
     /// Draw what the query's stage measures, or without a stage how much was found over time
     #[arg(long, conflicts_with = "output")]
     chart: bool,
+    /// Save the query under this name, of a-z, 0-9 and -, for all who search here, instead of running it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["since", "until", "limit", "chart", "prove", "output"])]
+    save: Option<String>,
+    /// The version of the saved search that this one takes the place of
+    #[arg(long, value_name = "VERSION", requires = "save")]
+    replace: Option<u64>,
     /// Prove each row: that the log has the record, and that the row says what the record does; exit code 3 when one does not
     #[arg(long, conflicts_with = "chart")]
     prove: bool,
@@ -53,7 +60,15 @@ pub(crate) struct Arguments {
     target: Target,
 }
 
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
+pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<Verdict> {
+    if arguments.save.is_some() || name_in(&arguments.query).is_some() {
+        let (client, runtime) = (arguments.target.open()?, runtime()?);
+        let Some(query) = runtime.block_on(meant(&client, &arguments.query))? else { return Ok(Verdict::NotFound) };
+        if let Some(name) = &arguments.save {
+            return runtime.block_on(save(&client, name, &query, arguments.replace));
+        }
+        arguments.query = query;
+    }
     if arguments.prove {
         return proven(&arguments);
     }
