@@ -17,7 +17,7 @@ pub enum Role {
     Reader,
     /// Reads everything, also who was refused and who read what.
     Auditor,
-    /// Reads, and changes routes.
+    /// Reads, and changes routes and saved searches.
     Operator,
     /// Does everything.
     Admin,
@@ -41,7 +41,7 @@ pub enum Action {
     ReadLog,
     /// See `auth`, `read`, `control` and `policy.decision` records too when searching or proving.
     ReadEverything,
-    /// Change routes, roll back.
+    /// Change routes and saved searches, roll back.
     Operate,
     /// Make, list and revoke API keys; end sessions.
     ManageKeys,

@@ -450,7 +450,7 @@ impl Engine {
     }
 
     /// The records for which something holds, with all content.
-    async fn whole(&self, view: &View, wanted: Expr) -> Result<DataFrame, EngineError> {
+    pub(crate) async fn whole(&self, view: &View, wanted: Expr) -> Result<DataFrame, EngineError> {
         let session = self.0.sessions.session(RecordsTable::whole(self.snapshot()?, view))?;
         Ok(session.table("records").await.map_err(invalid)?.filter(wanted).map_err(invalid)?)
     }

@@ -32,6 +32,8 @@
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
 //! | `check` | segments against the leaves they were made from |
+//! | `latest` | the latest `control` records of a door, for a state that is a fold over them |
+//! | `proven` | rows of an answer against their leaves |
 //!
 //! This is the only crate with DataFusion. It never writes to the ledger.
 
@@ -44,8 +46,10 @@ mod engine;
 mod fields;
 mod indexing;
 mod language;
+mod latest;
 mod live;
 mod matching;
+mod proven;
 mod pruning;
 mod queries;
 mod reading;
@@ -69,6 +73,7 @@ pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use proven::check_row;
 pub use queries::{Queries, Query, QueryKind, Stopped};
 pub use running::Running;
 pub use sql::SqlError;

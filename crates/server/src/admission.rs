@@ -171,11 +171,11 @@ impl Admission {
         &self,
         caller: &Caller,
         method: &'static str,
+        path: &str,
         administration: Administration,
     ) -> Result<(), Response> {
         let (Some(identity), Some(peer)) = (&caller.identity, caller.ip) else { return Ok(()) };
         let now = self.now();
-        let path = "/api/v1/keys";
         match self.rules.now().administer(identity, peer, administration, now).await {
             Ok(()) => Ok(()),
             Err(reasons) => {

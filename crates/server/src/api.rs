@@ -35,13 +35,14 @@ use crate::oidc;
 use crate::problem::Problem;
 use crate::queries;
 use crate::reading::Reading;
+use crate::searches::{self, SavedSearches};
 use crate::sessions;
 use crate::tail;
 use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 39] = [
+pub const ROUTES: [(&str, &str, Access); 44] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -50,6 +51,12 @@ pub const ROUTES: [(&str, &str, Access); 39] = [
     ("GET", "/api/v1/search", Access::Within(Action::Search)),
     ("GET", "/api/v1/fields", Access::Within(Action::Search)),
     ("GET", "/api/v1/fields/{field}/values", Access::Within(Action::Search)),
+    ("GET", "/api/v1/searches", Access::Within(Action::Search)),
+    ("GET", "/api/v1/searches/{name}", Access::Within(Action::Search)),
+    // They are everybody's.
+    ("PUT", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
+    ("DELETE", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
+    ("GET", "/api/v1/searches/{name}/history", Access::Within(Action::Search)),
     ("POST", "/api/v1/sql", Access::Within(Action::Search)),
     // Of others only where the caller may operate everything.
     ("GET", "/api/v1/queries", Access::Within(Action::Search)),
@@ -118,6 +125,7 @@ struct Inner {
     build: Build,
     /// Cosigns the checkpoints of other logs; none when this server is no witness.
     witness: Option<Cosigner>,
+    searches: SavedSearches,
 }
 
 /// What only a log that is being written has.
@@ -144,7 +152,7 @@ impl Api {
         build: Build,
         witness: Option<Cosigner>,
     ) -> Self {
-        Self(Arc::new(Inner { log, engine, running, key, build, witness }))
+        Self(Arc::new(Inner { log, engine, running, key, build, witness, searches: SavedSearches::default() }))
     }
 
     /// The log, while it is being written.
@@ -168,12 +176,16 @@ impl Api {
         self.0.running.as_ref().map(|running| &running.admission)
     }
 
-    pub(crate) fn published(&self) -> PublishedLog {
-        self.0.log.clone()
+    pub(crate) fn log(&self) -> &PublishedLog {
+        &self.0.log
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    pub(crate) fn searches(&self) -> &SavedSearches {
+        &self.0.searches
     }
 
     /// Records what somebody is about to be shown.
@@ -196,6 +208,7 @@ impl Api {
             .route("/api/v1/calls/{id}", get(call))
             .merge(fields::routes())
             .merge(queries::routes())
+            .merge(searches::routes())
             .merge(doors::routes())
             .merge(forwarding::routes())
             .route("/api/v1/records/{id}", get(record))

@@ -15,6 +15,9 @@ use crate::admission::{Admission, Caller};
 use crate::api::{Api, bad_request, check_json, not_running};
 use crate::problem::Problem;
 
+/// What a refusal is recorded as being of.
+const PATH: &str = "/api/v1/keys";
+
 /// A key that somebody wants.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +60,7 @@ pub(crate) async fn make(
     check_json(&headers)?;
     let admission = api.admission().ok_or_else(|| not_running("no key can be made through it"))?;
     let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
-    if let Err(refused) = admission.may_change(&caller, "POST", wanted.administration()).await {
+    if let Err(refused) = admission.may_change(&caller, "POST", PATH, wanted.administration()).await {
         return Ok(refused);
     }
     made(admission, &caller, wanted).await
@@ -70,7 +73,7 @@ pub(crate) async fn revoke(
     Path(key): Path<String>,
 ) -> Result<Response, Problem> {
     let admission = api.admission().ok_or_else(|| not_running("no key can be revoked through it"))?;
-    if let Err(refused) = admission.may_change(&caller, "DELETE", revoking(&key)).await {
+    if let Err(refused) = admission.may_change(&caller, "DELETE", PATH, revoking(&key)).await {
         return Ok(refused);
     }
     Ok(revoked(admission, &caller, &key).await?.into_response())

@@ -15,6 +15,7 @@
 //! | `queries` | the queries that are running: listed, and ended |
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
+//! | `searches` | searches under a name, for all who search |
 //! | `sessions` | signing in to the console by a one-time link |
 //! | `oidc` | signing in to the console by an OpenID provider |
 //! | `evidence` | proofs for single records |
@@ -48,6 +49,7 @@ mod oidc;
 mod problem;
 mod queries;
 mod reading;
+mod searches;
 mod sessions;
 mod syslog;
 mod tail;

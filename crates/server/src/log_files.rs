@@ -36,7 +36,7 @@ async fn tile(State(api): State<Api>, Path(path): Path<String>) -> Result<Respon
 }
 
 async fn log_file(api: &Api, path: String) -> Result<Response, Problem> {
-    let log = api.published();
+    let log = api.log().clone();
     let file = tokio::task::spawn_blocking(move || read(&log, &path)).await;
     let file = file
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", "the file could not be read"))??;

@@ -12,6 +12,7 @@ pub(crate) mod prove;
 pub(crate) mod queries;
 pub(crate) mod scripted_model;
 pub(crate) mod search;
+pub(crate) mod searches;
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod sql;

@@ -13,6 +13,7 @@ mod forwarding;
 mod mapping;
 mod oidc;
 mod output;
+mod proving;
 mod replay;
 mod ruling;
 mod story;
@@ -27,7 +28,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    check, demo, forward, import, ingest, key, login, policy, prove, queries, search, serve, show, sql, tail, verify,
+    check, demo, forward, import, ingest, key, login, policy, prove, queries, search, searches, serve, show, sql, tail,
+    verify,
 };
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
@@ -56,6 +58,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Find records: testimony search 'model:gemma* "refund"' --since 7d
     Search(search::Arguments),
+    /// Saved searches: list, show, history, delete; `testimony search --save NAME QUERY` saves one, `testimony search @NAME` runs it
+    Searches(searches::Arguments),
     /// Ask in SQL over the views `records` and `calls`
     Sql(sql::Arguments),
     /// What is being asked just now; `cancel ID` ends it
@@ -103,6 +107,7 @@ fn main() -> ExitCode {
         Command::Forward(arguments) => forward::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Search(arguments) => search::run(arguments),
+        Command::Searches(arguments) => searches::run(&arguments),
         Command::Sql(arguments) => sql::run(arguments),
         Command::Queries(arguments) => queries::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),

@@ -2,7 +2,8 @@
 
 use record::Timestamp;
 
-use super::compile::moment;
+use super::aggregate::compile_stage;
+use super::compile::{compile, moment};
 use super::parse::parse_filter;
 use super::stage::{Stage, parse_staged};
 use super::{Condition, Query, QueryError};
@@ -22,6 +23,18 @@ impl Search {
         let is_either = !bounds.is_empty() && matches!(parsed, Some((Query::Or(_), _)));
         let filter = if is_either { format!("({})", filter.trim()) } else { filter.trim_end().to_owned() };
         format!("{filter}{bounds} {stage}").trim().to_owned()
+    }
+}
+
+impl Search {
+    /// Whether the query can be run, without running it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn check(&self, now: Timestamp) -> Result<(), QueryError> {
+        let (query, stage) = parse_staged(&self.query)?;
+        compile(&self.query, &query, now)?;
+        stage.map_or(Ok(()), |stage| compile_stage(&self.query, &stage).map(drop))
     }
 }
 
@@ -101,6 +114,19 @@ mod tests {
         let staged = |groups, bucket_micros| Some(Staged { groups, bucket_micros });
         assert_eq!(outline("| stats count() by model, 1m", None).stage, staged(2, Some(60_000_000)));
         assert_eq!(outline("| top model, env", None).stage, staged(2, None));
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_known_before() {
+        let checked = |query: &str| {
+            let search = Search { query: query.into(), ..Search::default() };
+            search.check(Timestamp::from_micros(0)).map_err(|error| error.what)
+        };
+        assert_eq!(checked(""), Ok(()));
+        assert_eq!(checked("model:x since:7d | stats count() by env, 1h"), Ok(()));
+        for wrong in ["modle:x", "(a", "| stats avg(model)", "| top model | top env", &"a ".repeat(9_000)] {
+            checked(wrong).unwrap_err();
+        }
     }
 
     #[test]

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
-use tlog::{Token, TrustPolicy};
+use clap::{ArgGroup, Args};
+use tlog::Token;
 use verify::Evidence;
 
 use crate::Verdict;
 use crate::terminal::print;
-use crate::trust::{read_key, read_own, read_policy};
+use crate::trust::{Trust, read_own};
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("whom").args(["key", "policy"]).required(true)))]
 pub(crate) struct Arguments {
     /// The evidence: a .tlog-proof file
     file: PathBuf,
@@ -22,20 +23,8 @@ pub(crate) struct Arguments {
     trust: Trust,
 }
 
-/// Whom to believe.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Trust {
-    /// The log's public key, from where you keep it: a vkey, or a file that holds one
-    #[arg(long, value_name = "VKEY")]
-    key: Option<String>,
-    /// A trust policy: logs, witnesses and a quorum (C2SP tlog-policy)
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let policy = arguments.trust.policy()?;
+    let policy = arguments.trust.policy()?.context("say whom to believe: --key or --policy")?;
     let file = read_own(&arguments.file)?;
     match Evidence::parse(&file).and_then(|evidence| evidence.check(&policy)) {
         Ok(checked) => {
@@ -62,14 +51,4 @@ fn write_stamp(folder: &Path, stamped: &str, stamp: &Token) -> anyhow::Result<()
     written.with_context(|| format!("could not write into {}", folder.display()))?;
     let (message, token) = (message.display(), token.display());
     print(&format!("\nopenssl ts -verify -data {message} -token_in -in {token} -CAfile ROOTS.pem\n"))
-}
-
-impl Trust {
-    fn policy(&self) -> anyhow::Result<TrustPolicy> {
-        match (&self.key, &self.policy) {
-            (Some(key), _) => Ok(TrustPolicy::of_log(read_key(key)?)),
-            (None, Some(file)) => read_policy(file),
-            (None, None) => anyhow::bail!("say whom to believe: --key or --policy"),
-        }
-    }
 }

@@ -11,8 +11,11 @@ use world::World;
 use crate::Verdict;
 use crate::chart;
 use crate::client::{Client, Target, query_string, runtime};
-use crate::output::{Printing, render};
-use crate::terminal::print;
+use crate::commands::searches::{meant, name_in, save};
+use crate::output::{Answer, OutputFormat, Printing, render};
+use crate::proving::{Asked, prove};
+use crate::terminal::{escaped, hint, print};
+use crate::trust::Trust;
 
 /// The columns that a table shows: what one looks for first.
 pub(crate) const COLUMNS: [&str; 10] =
@@ -25,7 +28,7 @@ const BARS: usize = 10_000;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What to look for: field:value, "text", AND, OR, -, *; nothing finds everything. `| stats count() by model, 1h` and
-    /// `| top 10 user` count what was found
+    /// `| top 10 user` count what was found. @NAME is a saved search
     #[arg(default_value = "", allow_hyphen_values = true)]
     query: String,
     /// Only from then on: 7d, 24h, 2026-11-23, or a moment as RFC 3339 writes it
@@ -40,20 +43,90 @@ pub(crate) struct Arguments {
     /// Draw what the query's stage measures, or without a stage how much was found over time
     #[arg(long, conflicts_with = "output")]
     chart: bool,
+    /// Save the query under this name, of a-z, 0-9 and -, for all who search here, instead of running it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["since", "until", "limit", "chart", "prove", "output"])]
+    save: Option<String>,
+    /// The version of the saved search that this one takes the place of
+    #[arg(long, value_name = "VERSION", requires = "save")]
+    replace: Option<u64>,
+    /// Prove each row: that the log has the record, and that the row says what the record does; exit code 3 when one does not
+    #[arg(long, conflicts_with = "chart")]
+    prove: bool,
+    #[command(flatten)]
+    trust: Trust,
     #[command(flatten)]
     printing: Printing,
     #[command(flatten)]
     target: Target,
 }
 
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
+pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<Verdict> {
+    if arguments.save.is_some() || name_in(&arguments.query).is_some() {
+        let (client, runtime) = (arguments.target.open()?, runtime()?);
+        let Some(query) = runtime.block_on(meant(&client, &arguments.query))? else { return Ok(Verdict::NotFound) };
+        if let Some(name) = &arguments.save {
+            return runtime.block_on(save(&client, name, &query, arguments.replace));
+        }
+        arguments.query = query;
+    }
+    if arguments.prove {
+        return proven(&arguments);
+    }
+    anyhow::ensure!(!arguments.trust.is_said(), "--key and --policy say whom to believe with --prove");
     print(&answered(arguments, chart::width())?)?;
+    Ok(Verdict::Good)
+}
+
+/// Finds records, and prints those only if all of them hold.
+fn proven(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let Arguments { query, since, until, limit, trust, printing, target, .. } = arguments;
+    let format = printing.format()?;
+    anyhow::ensure!(
+        matches!(format, OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl),
+        "a proof has no place in this form: use -o table, -o json or -o jsonl"
+    );
+    let search = Search { query: query.clone(), since: since.clone(), until: until.clone() };
+    let outline = Outline::of(&search, Timestamp::from_micros(World::real().clock.now_micros()));
+    anyhow::ensure!(
+        !outline.is_ok_and(|outline| outline.stage.is_some()),
+        "what a stage makes of records is in no log: leave out the stage, or --prove"
+    );
+    let (client, runtime) = (target.open()?, runtime()?);
+    let sent = runtime.block_on(ask(&client, &search, limit.unwrap_or(ROWS), "json"))?;
+    let mut answer: Answer = serde_json::from_slice(&sent)?;
+    if answer.rows.is_empty() {
+        print(&render(format, &sent, &COLUMNS, printing.raw)?)?;
+        return Ok(Verdict::Good);
+    }
+    let proven = match prove(&Asked { client: &client, runtime: &runtime }, trust, &answer.rows)? {
+        Ok(proven) => proven,
+        Err(findings) => {
+            let lines = findings.iter().map(|finding| format!("✗ {}\n", escaped(finding))).collect::<String>();
+            hint(&format!("{lines}NOT VERIFIED: {} of {} records\n", findings.len(), answer.rows.len()));
+            return Ok(Verdict::VerificationFailed);
+        }
+    };
+    let records = if answer.rows.len() == 1 { "1 record".into() } else { format!("{} records", answer.rows.len()) };
+    let said = format!("{}{records} {}\n", proven.reservations(), escaped(&proven.verdict()));
+    if format == OutputFormat::Table {
+        print(&render(format, &sent, &COLUMNS, printing.raw)?)?;
+        print(&said)?;
+        return Ok(Verdict::Good);
+    }
+    for (row, proof) in answer.rows.iter_mut().zip(&proven.proofs) {
+        row["proof"] = proof.to_json();
+    }
+    print(&match format {
+        OutputFormat::Jsonl => answer.rows.iter().map(|row| format!("{row}\n")).collect(),
+        _ => format!("{}\n", serde_json::to_string_pretty(&answer.rows)?),
+    })?;
+    hint(&said);
     Ok(Verdict::Good)
 }
 
 /// What is printed, a chart for a terminal so many columns wide.
 fn answered(arguments: Arguments, width: usize) -> anyhow::Result<Bytes> {
-    let Arguments { query, since, until, limit, chart, printing, target } = arguments;
+    let Arguments { query, since, until, limit, chart, printing, target, .. } = arguments;
     let search = Search { query, since, until };
     let now = Timestamp::from_micros(World::real().clock.now_micros());
     let outline = Outline::of(&search, now);

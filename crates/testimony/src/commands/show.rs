@@ -6,8 +6,10 @@ use serde_json::Value;
 use crate::Verdict;
 use crate::client::{Target, percent_encoded, runtime};
 use crate::output::OutputFormat;
+use crate::proving::{Asked, prove};
 use crate::story;
-use crate::terminal::print;
+use crate::terminal::{escaped, print};
+use crate::trust::Trust;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -20,13 +22,15 @@ pub(crate) struct Arguments {
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
+    trust: Trust,
+    #[command(flatten)]
     target: Target,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let client = arguments.target.open()?;
+    let (client, runtime) = (arguments.target.open()?, runtime()?);
     let path = format!("/api/v1/calls/{}", percent_encoded(&arguments.id));
-    let Some(sent) = runtime()?.block_on(client.get(&path))? else {
+    let Some(sent) = runtime.block_on(client.get(&path))? else {
         tracing::error!("there is no call, trace or conversation {:?} in this log", arguments.id);
         return Ok(Verdict::NotFound);
     };
@@ -36,7 +40,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         tracing::warn!("there are more records: the first {} are shown", records.len());
     }
     print(&match arguments.output {
-        None | Some(OutputFormat::Table) => story::tell(&arguments.id, &records, arguments.raw),
+        None | Some(OutputFormat::Table) => {
+            print(&story::tell(&arguments.id, &records, arguments.raw))?;
+            return verified(&Asked { client: &client, runtime: &runtime }, &arguments.trust, &records);
+        }
         Some(OutputFormat::Jsonl) => records.iter().map(|record| format!("{record}\n")).collect(),
         Some(OutputFormat::Json) => format!("{}\n", serde_json::to_string_pretty(&records)?),
         Some(OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow) => {
@@ -44,4 +51,25 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         }
     })?;
     Ok(Verdict::Good)
+}
+
+/// Says at the end of a story whether the log has all of it.
+fn verified(asked: &Asked<'_>, trust: &Trust, records: &[Value]) -> anyhow::Result<Verdict> {
+    match prove(asked, trust, records) {
+        Ok(Ok(proven)) => {
+            print(&format!("\n{}{}\n", proven.reservations(), escaped(&proven.verdict())))?;
+            Ok(Verdict::Good)
+        }
+        Ok(Err(findings)) => {
+            let lines = findings.iter().map(|finding| format!("✗ {}\n", escaped(finding))).collect::<String>();
+            print(&format!("\n{lines}NOT VERIFIED\n"))?;
+            Ok(Verdict::VerificationFailed)
+        }
+        // Whom somebody names must be heard; a log that cannot be had tells nothing against the story.
+        Err(error) if trust.is_said() => Err(error),
+        Err(error) => {
+            print(&format!("\nnot verified: {}\n", escaped(&format!("{error:#}"))))?;
+            Ok(Verdict::Good)
+        }
+    }
 }

@@ -7,12 +7,13 @@ use serde_json::Value;
 
 use crate::Verdict;
 use crate::client::{Target, query_string, runtime};
+use crate::commands::searches::meant;
 use crate::output::{OutputFormat, Printing, clock, spoken};
 use crate::terminal::{escaped, print};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Only records that match; the query language of `testimony search`
+    /// Only records that match; the query language of `testimony search`. @NAME is a saved search
     #[arg(default_value = "", allow_hyphen_values = true)]
     filter: String,
     /// Begin at this index of the log instead of at its end
@@ -34,8 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     }
     let client = arguments.target.open()?;
     let from = arguments.from.map(|index| index.to_string());
-    let path = format!("/api/v1/tail{}", query_string(&[("q", Some(arguments.filter.clone())), ("from", from)]));
     runtime()?.block_on(async {
+        let Some(filter) = meant(&client, &arguments.filter).await? else { return Ok(Verdict::NotFound) };
+        let path = format!("/api/v1/tail{}", query_string(&[("q", Some(filter)), ("from", from)]));
         let mut body = client.stream(&path).await?;
         let mut buffer = Vec::new();
         let mut left = arguments.count.unwrap_or(u64::MAX);

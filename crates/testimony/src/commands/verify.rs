@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use tlog::VerifierKey;
 
 use crate::Verdict;
 use crate::client::{Channel, Client, runtime};
+use crate::proving::key_of;
 use crate::terminal::{escaped, print};
 use crate::trust::read_key;
 use crate::verification::{Report, check_directory, check_server};
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
                 (runtime()?, Client::remote(url, arguments.api_key.as_deref(), &arguments.channel)?);
             let served = match &key {
                 Some(key) => key.clone(),
-                None => runtime.block_on(key_of_server(&client))?,
+                None => runtime.block_on(key_of(&client))?,
             };
             check_server(client, &runtime, &served)
         }
@@ -72,11 +72,4 @@ pub(crate) fn print_report(report: &Report) -> anyhow::Result<Verdict> {
         lines("✗", &report.wrong)
     ))?;
     Ok(if report.wrong.is_empty() { Verdict::Good } else { Verdict::VerificationFailed })
-}
-
-async fn key_of_server(client: &Client) -> anyhow::Result<VerifierKey> {
-    let sent = client.get("/api/v1/log").await?.context("the server tells of no log: is it Testimony?")?;
-    let log: serde_json::Value = serde_json::from_slice(&sent)?;
-    let vkey = log.get("vkey").and_then(serde_json::Value::as_str).context("the server tells no key; give --key")?;
-    Ok(VerifierKey::parse(vkey)?)
 }

@@ -1,0 +1,81 @@
+//! The latest of the `control` records of a door: for whoever keeps a state that is a fold over them.
+
+use datafusion::arrow::array::AsArray as _;
+use datafusion::arrow::datatypes::UInt64Type;
+use datafusion::functions::core::expr_ext::FieldAccessor as _;
+use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::prelude::{col, in_list};
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::engine::{Engine, EngineError, Limits};
+use crate::running::{Running, collect};
+use crate::sql::invalid;
+use crate::story;
+use crate::view::View;
+
+/// The `control` records that came through a door. Nobody but this log makes these: the door of a record is not the sender's to say.
+fn controls(door: &'static str) -> Expr {
+    col("producer").eq(lit(door)).and(col("kind").eq(lit("control")))
+}
+
+impl Engine {
+    /// For each value of an attribute the last `control` record of a door that has it, with all content, in the order of the log.
+    ///
+    /// # Errors
+    /// When it exceeds its limits.
+    pub fn latest(&self, door: &'static str, attribute: &'static str, limits: Limits) -> Running<Vec<Value>> {
+        let engine = self.clone();
+        self.run(limits, async move {
+            let all = engine.whole(&View::everything(), controls(door)).await?;
+            let values = vec![col("attributes").field(attribute).alias("value")];
+            let last = all.aggregate(values, vec![max(col("log_index")).alias("last")]).map_err(invalid)?;
+            let last = whole(collect(last, limits).await?)?;
+            let columns = last.batches.iter().filter_map(|batch| batch.column_by_name("last"));
+            let indexes = columns.filter_map(|column| column.as_primitive_opt::<UInt64Type>());
+            let indexes: Vec<Expr> = indexes.flat_map(|column| column.iter().flatten()).map(lit).collect();
+            if indexes.is_empty() {
+                return Ok(Vec::new());
+            }
+            let wanted = controls(door).and(in_list(col("log_index"), indexes, false));
+            story::write(&whole(engine.told(wanted, true, limits).await?)?)
+        })
+    }
+
+    /// The `control` records of a door that have a value of an attribute, with all content, newest first, and whether there are more.
+    ///
+    /// # Errors
+    /// When it exceeds its limits.
+    pub fn earlier(
+        &self,
+        door: &'static str,
+        attribute: &'static str,
+        value: String,
+        limits: Limits,
+    ) -> Running<(Vec<Value>, bool)> {
+        let engine = self.clone();
+        self.run(limits, async move {
+            let wanted = controls(door).and(col("attributes").field(attribute).eq(lit(value)));
+            let answer = engine.told(wanted, false, limits).await?;
+            Ok((story::write(&answer)?, answer.is_truncated()))
+        })
+    }
+
+    /// The records for which something holds, but for their seeds.
+    async fn told(&self, wanted: Expr, is_oldest_first: bool, limits: Limits) -> Result<Answer, EngineError> {
+        let found = self.whole(&View::everything(), wanted).await?;
+        let found = found.sort(vec![col("log_index").sort(is_oldest_first, false)]).map_err(invalid)?;
+        // One more than asked for tells whether there were more.
+        let found = found.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?;
+        collect(found.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await
+    }
+}
+
+/// A fold over a part would be another state.
+fn whole(answer: Answer) -> Result<Answer, EngineError> {
+    if answer.is_truncated() {
+        return Err(EngineError::Failed("there are more of these records than can be read".into()));
+    }
+    Ok(answer)
+}
