@@ -1,6 +1,7 @@
 //! Stages, fields and values over a small log, part of which is sealed.
 
 mod languages;
+mod scopes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
