@@ -20,10 +20,12 @@
 //! | `view` | what a caller may see: a row filter inside the table |
 //! | `language` | the query language: `model:gemma* since:7d "refund" \| stats count() by 1h` |
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
+//! | `bounds` | what a statement may not be made of |
 //! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `engine` | [`Engine`]: everything put together |
 //! | `fields` | what can be asked for: fields, attributes, their values |
+//! | `ending` | that a query ends once nobody waits for it |
 //! | `running` | a query on its way: its rows, its limits |
 //! | `story` | single records with all their content |
 //! | `stored` | the content of records as it is stored |
@@ -33,9 +35,11 @@
 //! This is the only crate with DataFusion. It never writes to the ledger.
 
 mod answer;
+mod bounds;
 mod calls;
 mod check;
 mod columns;
+mod ending;
 mod engine;
 mod fields;
 mod indexing;

@@ -1,5 +1,6 @@
 //! Stages, fields and values over a small log, part of which is sealed.
 
+mod hostile;
 mod languages;
 mod scopes;
 
