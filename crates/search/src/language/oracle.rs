@@ -19,7 +19,7 @@ use crate::tests::Log;
 use crate::{EngineError, Format, Limits, Search, View};
 
 /// A little over two segments, and a rest that is not sealed.
-const RECORDS: usize = 2_600;
+const RECORDS: usize = 2_300;
 
 /// A log of which everything is known.
 struct Known {
@@ -99,7 +99,7 @@ fn runner(cases: u32) -> TestRunner {
 /// One log for all of it, since that takes longer to make than a query.
 #[test]
 fn what_is_found_is_what_reading_row_by_row_finds() {
-    let mut queries = runner(300);
+    let mut queries = runner(200);
     let known = Known::draw(&mut queries);
     for query in drawing::ONCE_WRONG {
         known.check_all(query).unwrap_or_else(|failed| panic!("{failed}"));
@@ -116,5 +116,5 @@ fn what_is_found_is_what_reading_row_by_row_finds() {
     assert!(some > nothing && some > everything, "queries that tell nothing are drawn too often");
     // Most of these are no queries, which must not be taken for any.
     let tokens = |query: String| known.check(&View::everything(), &query, |_| true).map(drop);
-    runner(400).run(&drawing::tokens(), tokens).unwrap_or_else(|failed| panic!("{failed}"));
+    runner(200).run(&drawing::tokens(), tokens).unwrap_or_else(|failed| panic!("{failed}"));
 }

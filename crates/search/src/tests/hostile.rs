@@ -11,9 +11,9 @@ use world::World;
 use super::Log;
 use crate::{Limits, Search, View};
 
-const RECORDS: u64 = 2_400;
+const RECORDS: u64 = 2_300;
 /// How long each may run. It is no matter if a busy machine needs longer: what is asserted is that it ends at all.
-const DEADLINE: Duration = Duration::from_millis(250);
+const DEADLINE: Duration = Duration::from_millis(120);
 /// How long each may run where the clock counts.
 const STRICT_DEADLINE: Duration = Duration::from_secs(2);
 /// How long after its deadline a query may go on to hold a thread, on a machine that does other things too.

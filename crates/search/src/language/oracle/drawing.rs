@@ -322,7 +322,7 @@ fn condition() -> impl Strategy<Value = String> {
         field(vec!["status", "input_tokens"], compared(whole.clone()).boxed()),
         field(
             vec!["log_index", "index", "seq"],
-            compared(prop_oneof![(0..2_600_i64).prop_map(|n| n.to_string()), whole]).boxed()
+            compared(prop_oneof![(0..2_300_i64).prop_map(|n| n.to_string()), whole]).boxed()
         ),
         field(vec!["temperature", "duration_ms"], compared(number).boxed()),
         field(vec!["stream"], select(vec!["true", "false", "*", "maybe"]).prop_map(String::from).boxed()),
