@@ -14,6 +14,7 @@ use record::Timestamp;
 use world::{World, give_way};
 
 use crate::answer::Answer;
+use crate::ending::GivenUp;
 use crate::indexing::index;
 use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
 use crate::live::Live;
@@ -326,6 +327,12 @@ impl Engine {
         (state.segments.len(), waiting.count())
     }
 
+    /// How many queries have not come to their end.
+    #[cfg(test)]
+    pub(crate) fn queries_running(&self) -> usize {
+        self.0.pool.metrics().num_alive_tasks()
+    }
+
     /// Indexes the newest segment that is not; whether there was one.
     pub(crate) fn index_one(&self) -> bool {
         let is_waiting = |segment: &&Segment| matches!(segment.indexed, Indexed::NotYet);
@@ -481,8 +488,9 @@ impl Engine {
     ) -> Running<T> {
         let pool = self.0.pool.clone();
         Box::pin(async move {
-            let task = pool.spawn(work);
-            let _ends_with_us = AbortOnDrop(task.abort_handle());
+            let given_up = GivenUp::default();
+            let task = pool.spawn(given_up.clone().during(work));
+            let _ends_with_us = AbortOnDrop(task.abort_handle(), given_up);
             match tokio::time::timeout(limits.deadline, task).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(error)) => Err(EngineError::Failed(error.to_string())),

@@ -17,6 +17,8 @@
 
 mod aggregate;
 mod compile;
+#[cfg(test)]
+mod oracle;
 mod outline;
 mod parse;
 mod stage;

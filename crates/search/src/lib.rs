@@ -21,11 +21,13 @@
 //! | `view` | what a caller may see: a row filter inside the table |
 //! | `language` | the query language: `model:gemma* since:7d "refund" \| stats count() by 1h` |
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
+//! | `bounds` | what a statement may not be made of |
 //! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `columnar` | results as Parquet and as a stream of Arrow |
 //! | `engine` | [`Engine`]: everything put together |
 //! | `fields` | what can be asked for: fields, attributes, their values |
+//! | `ending` | that a query ends once nobody waits for it |
 //! | `running` | a query on its way: its rows, its limits |
 //! | `queries` | the queries that are running: listed, and ended |
 //! | `story` | single records with all their content |
@@ -38,10 +40,12 @@
 //! This is the only crate with DataFusion. It never writes to the ledger.
 
 mod answer;
+mod bounds;
 mod calls;
 mod check;
 mod columnar;
 mod columns;
+mod ending;
 mod engine;
 mod fields;
 mod indexing;

@@ -8,6 +8,7 @@ use datafusion::prelude::DataFrame;
 use futures_util::StreamExt as _;
 
 use crate::answer::Answer;
+use crate::ending::GivenUp;
 use crate::engine::{EngineError, Limits};
 use crate::sql::invalid;
 
@@ -15,11 +16,12 @@ use crate::sql::invalid;
 /// once and not again in each that waits for it.
 pub type Running<T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send>>;
 
-pub(crate) struct AbortOnDrop(pub(crate) tokio::task::AbortHandle);
+pub(crate) struct AbortOnDrop(pub(crate) tokio::task::AbortHandle, pub(crate) GivenUp);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+        self.1.give_up();
     }
 }
 

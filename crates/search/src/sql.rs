@@ -7,15 +7,18 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
-use datafusion::sql::sqlparser::ast::{Statement, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Statement, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use crate::bounds::{self, TABLES_MAX};
 use crate::calls;
+use crate::ending::ends;
 use crate::matching::MATCH;
 use crate::table::{RecordsTable, STORE_URL, Snapshot};
 use crate::view::View;
@@ -24,11 +27,18 @@ use crate::view::View;
 const SQL_BYTES_MAX: usize = 65_536;
 /// The deepest nesting.
 const SQL_DEPTH_MAX: usize = 50;
+/// The most brackets within brackets: the parser takes twice as long with each, since it tries what is in them as this and as that.
+const SQL_BRACKETS_MAX: usize = 12;
 /// What all queries together may hold in memory.
 const MEMORY_BYTES_MAX: usize = 512 << 20;
 /// What is remembered of segments' footers.
 const FOOTERS_BYTES_MAX: usize = 128 << 20;
+/// The most operators. A chain of them is read as one within the other, and what is nested as deep as that overflows the stack where it is
+/// dropped or compared.
+const SQL_OPERATORS_MAX: usize = 1_000;
 const BATCH_ROWS: usize = 8_192;
+/// Of a statement of a caller: what an expression makes of one batch is not counted, and it is not ended in the midst of one.
+const SQL_BATCH_ROWS: usize = 2_048;
 
 /// Why a statement was not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +47,7 @@ pub enum SqlError {
     #[error("the statement has {0} bytes; {SQL_BYTES_MAX} are allowed")]
     TooLong(usize),
     /// It is nested deeper than a statement may be.
-    #[error("the statement is nested deeper than {SQL_DEPTH_MAX} levels")]
+    #[error("the statement has more than {SQL_BRACKETS_MAX} brackets within brackets")]
     TooDeep,
     /// It is not one statement.
     #[error("one statement at a time: found {0}")]
@@ -45,6 +55,12 @@ pub enum SqlError {
     /// It would change something, or is of a kind that is not offered.
     #[error("only SELECT and EXPLAIN are allowed here: the log cannot be changed, and nothing else needs to be")]
     NotAQuery,
+    /// It has more operators than a statement may.
+    #[error("the statement has more than {SQL_OPERATORS_MAX} operators: write a list with IN")]
+    TooManyOperators,
+    /// It names more tables than a statement may.
+    #[error("the statement names more than {TABLES_MAX} tables")]
+    TooManyTables,
     /// It would show how many records there are that may not be seen.
     #[error("EXPLAIN is for those who may see every record")]
     ExplainsMore,
@@ -74,6 +90,8 @@ impl Sessions {
             .with_batch_size(BATCH_ROWS)
             .with_information_schema(true);
         let options = config.options_mut();
+        // A step of a recursion is not counted, nor do they end.
+        options.execution.enable_recursive_ctes = false;
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
         Ok(Self { runtime, config })
@@ -81,7 +99,10 @@ impl Sessions {
 
     /// A session in which there is nothing but a snapshot.
     pub(crate) fn session(&self, table: RecordsTable) -> Result<SessionContext, SqlError> {
-        let session = SessionContext::new_with_config_rt(self.config.clone(), self.runtime.clone());
+        let builder = SessionStateBuilder::new_with_default_features()
+            .with_config(self.config.clone())
+            .with_runtime_env(self.runtime.clone());
+        let session = SessionContext::new_with_state(ends(builder).build());
         session.register_table("records", Arc::new(table)).map_err(invalid)?;
         session.register_udf(ScalarUDF::clone(&MATCH));
         Ok(session)
@@ -109,9 +130,13 @@ impl Sessions {
             let view = session.sql(&calls::VIEW).await.map_err(invalid)?.into_view();
             session.register_table("calls", view).map_err(invalid)?;
         }
+        bounds::withdraw(&session);
+        let config = self.config.clone().with_batch_size(SQL_BATCH_ROWS);
+        *session.state_ref().write().config_mut() = config;
         let plan = session.state().statement_to_plan(parsed).await.map_err(invalid)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan).map_err(|_| SqlError::NotAQuery)?;
+        bounds::check(&plan).map_err(invalid)?;
         session.execute_logical_plan(plan).await.map_err(invalid)
     }
 }
@@ -128,7 +153,7 @@ fn parse(statement: &str) -> Result<DfStatement, SqlError> {
     if statement.len() > SQL_BYTES_MAX {
         return Err(SqlError::TooLong(statement.len()));
     }
-    check_brackets(statement)?;
+    check_nesting(statement)?;
     let mut statements = DFParserBuilder::new(statement)
         .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(SQL_DEPTH_MAX)
@@ -137,7 +162,13 @@ fn parse(statement: &str) -> Result<DfStatement, SqlError> {
         .map_err(invalid)?;
     let (count, only) = (statements.len(), statements.pop_front());
     match only {
-        Some(only) if count == 1 && is_query(&only) => Ok(only),
+        Some(only) if count == 1 && is_query(&only) => {
+            if has_too_many_tables(&only) {
+                Err(SqlError::TooManyTables)
+            } else {
+                Ok(only)
+            }
+        }
         _ if count == 1 => Err(SqlError::NotAQuery),
         _ => Err(SqlError::Count(count)),
     }
@@ -178,21 +209,80 @@ impl Visitor for OnlySelects {
     }
 }
 
-/// Counts open brackets before the parser recurses into them.
-fn check_brackets(statement: &str) -> Result<(), SqlError> {
+/// What is planned for each of them is planned as often as it is named.
+fn has_too_many_tables(statement: &DfStatement) -> bool {
+    match statement {
+        DfStatement::Statement(statement) => statement.visit(&mut Tables(0)).is_break(),
+        DfStatement::Explain(explain) => has_too_many_tables(&explain.statement),
+        _ => false,
+    }
+}
+
+struct Tables(usize);
+
+impl Visitor for Tables {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+        self.0 += 1;
+        if self.0 > TABLES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Counts open brackets and operators before the parser recurses into them.
+fn check_nesting(statement: &str) -> Result<(), SqlError> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, statement).tokenize().map_err(invalid)?;
-    let mut depth = 0_usize;
+    let (mut depth, mut operators) = (0_usize, 0_usize);
     for token in tokens {
         match token {
             Token::LParen | Token::LBracket => depth += 1,
             Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            token if is_operator(&token) => operators += 1,
             _ => {}
         }
-        if depth > SQL_DEPTH_MAX {
+        if depth > SQL_BRACKETS_MAX {
             return Err(SqlError::TooDeep);
+        }
+        if operators > SQL_OPERATORS_MAX {
+            return Err(SqlError::TooManyOperators);
         }
     }
     Ok(())
+}
+
+/// Whether it is none of what stands between the parts of a list, and no word but one that ties conditions, queries or tables together.
+fn is_operator(token: &Token) -> bool {
+    const WORDS: [&str; 14] = [
+        "AND",
+        "OR",
+        "NOT",
+        "UNION",
+        "EXCEPT",
+        "INTERSECT",
+        "JOIN",
+        "IS",
+        "LIKE",
+        "ILIKE",
+        "CASE",
+        "AT",
+        "COLLATE",
+        "OVERLAPS",
+    ];
+    match token {
+        Token::Word(word) => {
+            word.quote_style.is_none() && WORDS.iter().any(|known| known.eq_ignore_ascii_case(&word.value))
+        }
+        Token::Number(..)
+        | Token::Char(_)
+        | Token::SingleQuotedString(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::Comma
+        | Token::Whitespace(_)
+        | Token::Period
+        | Token::SemiColon
+        | Token::EOF => false,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -224,9 +314,12 @@ mod tests {
         ] {
             assert_eq!(parse(bad).unwrap_err(), SqlError::NotAQuery, "{bad}");
         }
+        let chain = |count| format!("SELECT * FROM records WHERE a = 1{}", " OR a".repeat(count));
+        assert!(parse(&chain(900)).is_ok());
+        assert_eq!(parse(&chain(1_000)).unwrap_err(), SqlError::TooManyOperators);
         assert_eq!(parse("SELECT 1; SELECT 2").unwrap_err(), SqlError::Count(2));
         assert_eq!(parse("").unwrap_err(), SqlError::Count(0));
         assert_eq!(parse(&"x".repeat(SQL_BYTES_MAX + 1)).unwrap_err(), SqlError::TooLong(SQL_BYTES_MAX + 1));
-        assert_eq!(parse(&format!("SELECT {}1{}", "(".repeat(51), ")".repeat(51))).unwrap_err(), SqlError::TooDeep);
+        assert_eq!(parse(&format!("SELECT {}1{}", "(".repeat(13), ")".repeat(13))).unwrap_err(), SqlError::TooDeep);
     }
 }

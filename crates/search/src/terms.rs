@@ -3,7 +3,7 @@
 //! `<first>-<last>.terms`, integers little-endian:
 //!
 //! ```text
-//! "tstterm1" | u32 rows | i64 earliest, i64 latest time (µs) | u32 bytes of filter | u32 bytes of directory
+//! "tstterm2" | u32 rows | i64 earliest, i64 latest time (µs) | u32 bytes of filter | u32 bytes of directory
 //!             | u32 CRC-32C of all this, filter and directory
 //! filter      a split-block Bloom filter (Parquet's) over all words and over the values of KEY_COLUMNS
 //! directory   a leaf each: varint bytes of its first word, the word, varint bytes of the leaf
@@ -30,7 +30,7 @@ use crate::words::{Reader, stands_alone};
 
 /// Rows that a word is said to stand in together.
 pub(crate) const BLOCK_ROWS: usize = 1_024;
-const MAGIC: &[u8; 8] = b"tstterm1";
+const MAGIC: &[u8; 8] = b"tstterm2";
 const HEAD_BYTES: usize = 40;
 const LEAF_WORDS: usize = 64;
 /// What is kept of a word: longer ones that begin alike are held for each other.

@@ -1,5 +1,9 @@
 //! Stages, fields and values over a small log, part of which is sealed.
 
+mod hostile;
+mod languages;
+mod scopes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +23,11 @@ mod queries;
 const RECORDS: u64 = 1_600;
 const HOUR_MICROS: i64 = 3_600_000_000;
 
-struct Log {
+/// A log of which some is sealed and some is not.
+pub(crate) struct Log {
     _dir: tempfile::TempDir,
     ledger: Ledger,
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 impl Drop for Log {
@@ -77,18 +82,8 @@ fn draft(world: &World, n: u64) -> Draft {
 }
 
 async fn log() -> Log {
-    let dir = tempfile::tempdir().unwrap();
-    let (data, world) = (dir.path().join("data"), World::real());
-    let options = Options { origin: Some("example.com/log".into()), ..Options::default() };
-    let ledger = Ledger::open(&world, &data, &options).unwrap().ledger;
-    let engine = Engine::follow(&world, &data, &ledger, SealAt { rows: 1_024, bytes: usize::MAX }).unwrap();
-    for chunk in 0..RECORDS / 100 {
-        ledger.append_all((chunk * 100..(chunk + 1) * 100).map(|n| draft(&world, n)).collect()).await.unwrap();
-    }
-    while engine.snapshot().unwrap().segments.is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Log { _dir: dir, ledger, engine }
+    let world = World::real();
+    Log::of((0..RECORDS).map(|n| draft(&world, n)).collect()).await
 }
 
 /// What may be seen by whoever reads one environment.
@@ -97,6 +92,29 @@ fn production() -> View {
 }
 
 impl Log {
+    /// A log of these records. The first 1,100 of them make a segment, and so on.
+    pub(crate) async fn of(drafts: Vec<Draft>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, world) = (dir.path().join("data"), World::real());
+        let options = Options { origin: Some("example.com/log".into()), ..Options::default() };
+        let ledger = Ledger::open(&world, &data, &options).unwrap().ledger;
+        let engine = Engine::follow(&world, &data, &ledger, SealAt { rows: 1_024, bytes: usize::MAX }).unwrap();
+        for together in drafts.chunks(100) {
+            ledger.append_all(together.to_vec()).await.unwrap();
+        }
+        while engine.segments().0 < drafts.len() / 1_100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Self { _dir: dir, ledger, engine }
+    }
+
+    /// Waits until every segment has its index.
+    pub(crate) fn index(&self) {
+        while self.engine.segments().1 > 0 {
+            self.engine.index_one();
+        }
+    }
+
     async fn ask(&self, view: &View, query: &str, rows_max: usize) -> Result<(Vec<Value>, bool), EngineError> {
         let search = Search { query: query.into(), ..Search::default() };
         let answer = self.engine.search(view, search, Limits { rows_max, ..Limits::default() }).await?;

@@ -31,6 +31,8 @@ pub(crate) fn stands_alone(c: char) -> bool {
         '\0'..='\u{0E00}' => false,
         // Thai, Lao, Myanmar, Khmer.
         '\u{0E01}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' => true,
+        // Marks that repeat an ideograph or stand for one.
+        '\u{3005}'..='\u{3007}' => true,
         // Kana, Bopomofo, ideographs; not Hangul, which has spaces.
         '\u{3040}'..='\u{312F}' | '\u{31A0}'..='\u{31FF}' | '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' => true,
         '\u{FF66}'..='\u{FF9F}' | '\u{20000}'..='\u{3FFFF}' => true,
@@ -57,7 +59,7 @@ impl Words<'_> {
         let mut rest = json;
         while let Some(quote) = memchr::memchr(b'"', rest.as_bytes()) {
             let (between, from_quote) = rest.split_at(quote);
-            self.plain(between)?;
+            self.bare(between)?;
             let (inner, after) = string(from_quote);
             rest = after;
             if !after.trim_start().starts_with(':') {
@@ -67,7 +69,16 @@ impl Words<'_> {
                 self.place += 1;
             }
         }
-        self.plain(rest)
+        self.bare(rest)
+    }
+
+    /// What stands in JSON without quotes: numbers, and words such as `true`. Two of them are no phrase either.
+    fn bare(&mut self, values: &str) -> ControlFlow<()> {
+        for value in values.split(',') {
+            self.plain(value)?;
+            self.place += 1;
+        }
+        ControlFlow::Continue(())
     }
 
     fn string(&mut self, inner: &str, nesting: usize) -> ControlFlow<()> {
@@ -95,7 +106,7 @@ impl Words<'_> {
                 self.word.push(c);
                 self.end_word()?;
             } else if !c.is_ascii() && (c.is_alphanumeric() || is_mark(c)) {
-                self.word.extend(c.to_lowercase());
+                self.word.extend(small(c));
             } else {
                 self.end_word()?;
             }
@@ -126,9 +137,19 @@ impl Words<'_> {
     }
 }
 
+/// The small form of a letter, the same one for all its forms: Σ is written σ within a word and ς at its end, and İ is the capital of i.
+fn small(c: char) -> impl Iterator<Item = char> {
+    match c {
+        'ς' => 'σ',
+        'İ' => 'i',
+        other => other,
+    }
+    .to_lowercase()
+}
+
 /// A mark within a word that is no letter: an accent set over the letter before it, a virama.
 const fn is_mark(c: char) -> bool {
-    matches!(c, '\u{0300}'..='\u{036F}' | '\u{0591}'..='\u{05C7}' | '\u{064B}'..='\u{065F}' | '\u{093C}' | '\u{094D}' | '\u{09BC}' | '\u{09CD}'
+    matches!(c, '\u{0300}'..='\u{036F}' | '\u{0591}'..='\u{05BD}' | '\u{05BF}' | '\u{05C1}'..='\u{05C2}' | '\u{05C4}'..='\u{05C5}' | '\u{05C7}' | '\u{064B}'..='\u{065F}' | '\u{093C}' | '\u{094D}' | '\u{09BC}' | '\u{09CD}'
         | '\u{0A3C}' | '\u{0A4D}' | '\u{0ABC}' | '\u{0ACD}' | '\u{0B3C}' | '\u{0B4D}' | '\u{0BCD}' | '\u{0C4D}' | '\u{0CBC}' | '\u{0CCD}'
         | '\u{0D4D}' | '\u{0DCA}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{200C}' | '\u{200D}')
 }
@@ -138,7 +159,9 @@ fn is_likely_json(text: &str) -> bool {
     let mut marks = text.chars().filter(|c| !c.is_whitespace());
     match (marks.next(), marks.next()) {
         (Some('{'), Some(next)) => matches!(next, '"' | '}'),
-        (Some('['), Some(next)) => matches!(next, '"' | '{' | '[' | ']' | '-' | '0'..='9'),
+        // `[1] "refund": see there` is none, and few lists begin with a number.
+        (Some('['), Some('-' | '0'..='9')) => serde_json::from_str::<serde_json::Value>(text).is_ok(),
+        (Some('['), Some(next)) => matches!(next, '"' | '{' | '[' | ']'),
         _ => false,
     }
 }

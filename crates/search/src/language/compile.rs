@@ -33,9 +33,7 @@ impl Compiler<'_> {
 
     fn query(&self, query: &Query) -> Result<Expr, QueryError> {
         let join = |terms: &[Query], with: fn(Expr, Expr) -> Expr| {
-            let mut compiled = terms.iter().map(|term| self.query(term));
-            let first = compiled.next().unwrap_or_else(|| Ok(lit(true)))?;
-            compiled.try_fold(first, |all, term| Ok(with(all, term?)))
+            Ok(joined(terms.iter().map(|term| self.query(term)).collect::<Result<_, _>>()?, with))
         };
         match query {
             Query::All => Ok(lit(true)),
@@ -49,8 +47,9 @@ impl Compiler<'_> {
     }
 
     fn field(&self, name: &str, name_span: Span, condition: &Condition, span: Span) -> Result<Expr, QueryError> {
-        if let ("since" | "until", Condition::Is(value)) = (name, condition) {
-            let moment = self.moment(value).ok_or_else(|| self.error(span, TIME_HINT))?;
+        if let "since" | "until" = name {
+            let moment = if let Condition::Is(value) = condition { self.moment(value) } else { None };
+            let moment = moment.ok_or_else(|| self.error(span, TIME_HINT))?;
             let time = col("time");
             return Ok(if name == "since" { time.gt_eq(time_literal(moment)) } else { time.lt(time_literal(moment)) });
         }
@@ -138,6 +137,15 @@ impl Compiler<'_> {
     }
 }
 
+/// Conditions as one. Many are put together by halves, so that they are not nested as deep as there are many of them.
+fn joined(mut terms: Vec<Expr>, with: fn(Expr, Expr) -> Expr) -> Expr {
+    if terms.len() > 16 {
+        let second = terms.split_off(terms.len() / 2);
+        return with(joined(terms, with), joined(second, with));
+    }
+    terms.into_iter().reduce(with).unwrap_or_else(|| lit(true))
+}
+
 const TIME_HINT: &str = "a time is written 7d, 24h, 30m, 2026-11-23 or 2026-11-23T09:00:00Z";
 const WORDS_HINT: &str = "what is looked for in a text is one to 64 words, and this has none, or more";
 const TEXT_HINT: &str = "a text cannot be compared with <, > or a range";
@@ -176,19 +184,23 @@ fn text_condition(field: Expr, condition: &Condition) -> Option<Expr> {
     match condition {
         Condition::Exists => Some(field.is_not_null()),
         Condition::Is(value) => Some(field.eq(lit(value.as_str()))),
-        Condition::Like(parts) => Some(like(field, &parts.join("*"), false)),
+        Condition::Like(parts) => Some(like_parts(field, parts.iter().map(String::as_str), false)),
         Condition::Compare(..) | Condition::Between(..) => None,
     }
 }
 
 /// A text that is like a pattern in which `*` stands for anything.
 pub(crate) fn like(field: Expr, starred: &str, case_insensitive: bool) -> Expr {
-    let mut pattern = String::with_capacity(starred.len() + 8);
-    for c in starred.chars() {
-        match c {
-            '*' => pattern.push('%'),
-            '%' | '_' | '\\' => pattern.extend(['\\', c]),
-            other => pattern.push(other),
+    like_parts(field, starred.split('*'), case_insensitive)
+}
+
+/// A text that has these parts in their order, with anything between each two.
+fn like_parts<'p>(field: Expr, parts: impl Iterator<Item = &'p str>, case_insensitive: bool) -> Expr {
+    let mut pattern = String::new();
+    for (nth, part) in parts.enumerate() {
+        pattern.extend((nth > 0).then_some('%'));
+        for c in part.chars() {
+            pattern.extend(matches!(c, '%' | '_' | '\\').then_some('\\').into_iter().chain([c]));
         }
     }
     Expr::Like(Like::new(false, Box::new(field), Box::new(lit(pattern)), None, case_insensitive))

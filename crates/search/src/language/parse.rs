@@ -4,6 +4,8 @@ use super::{Comparison, Condition, Query, QueryError, Span};
 
 /// The longest query, in bytes.
 const QUERY_BYTES_MAX: usize = 16_384;
+/// The most fields and texts that are asked for: planning takes the square of how many there are.
+const TERMS_MAX: usize = 500;
 /// The deepest nesting of parentheses and negations.
 const DEPTH_MAX: usize = 50;
 
@@ -20,7 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
 
 /// Reads a filter, and gives a parser that stands behind the `|` after it, where there is one.
 pub(super) fn parse_filter(text: &str) -> Result<(Query, Option<Parser<'_>>), QueryError> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, terms: 0 };
     if text.len() > QUERY_BYTES_MAX {
         return Err(parser.error(0, 0, format!("the query has more than {QUERY_BYTES_MAX} bytes")));
     }
@@ -39,6 +41,7 @@ pub(super) fn parse_filter(text: &str) -> Result<(Query, Option<Parser<'_>>), Qu
 pub(super) struct Parser<'t> {
     pub(super) text: &'t str,
     pub(super) at: usize,
+    terms: usize,
 }
 
 impl<'t> Parser<'t> {
@@ -67,8 +70,7 @@ impl<'t> Parser<'t> {
     /// Takes a word such as `AND`, when it stands alone.
     fn take_word(&mut self, word: &str) -> bool {
         let after = self.rest().strip_prefix(word);
-        let alone =
-            after.is_some_and(|after| after.is_empty() || after.starts_with(|c: char| c.is_whitespace() || c == '('));
+        let alone = after.is_some_and(|after| after.is_empty() || after.starts_with(ends_word));
         self.at += if alone { word.len() } else { 0 };
         alone
     }
@@ -90,11 +92,9 @@ impl<'t> Parser<'t> {
         let mut terms = Vec::new();
         loop {
             self.skip_space();
-            if self.take_word("AND") {
+            if !terms.is_empty() && self.take_word("AND") {
                 self.expect_term("AND")?;
-                continue;
-            }
-            if self.peek().is_none_or(|c| c == ')' || c == '|') || self.at_or() {
+            } else if self.peek().is_none_or(|c| c == ')' || c == '|') || !terms.is_empty() && self.at("OR") {
                 break;
             }
             terms.push(self.unary(depth)?);
@@ -102,8 +102,8 @@ impl<'t> Parser<'t> {
         Ok(if terms.is_empty() { Query::All } else { single_or(terms, Query::And) })
     }
 
-    fn at_or(&self) -> bool {
-        Parser { text: self.text, at: self.at }.take_word("OR")
+    fn at(&self, word: &str) -> bool {
+        Parser { text: self.text, at: self.at, terms: 0 }.take_word(word)
     }
 
     fn expect_term(&mut self, after: &str) -> Result<(), QueryError> {
@@ -137,11 +137,19 @@ impl<'t> Parser<'t> {
                 Err(self.error(start, start + 1, "this '(' is never closed"))
             };
         }
+        if let Some(word) = ["AND", "OR"].into_iter().find(|word| self.at(word)) {
+            let what = format!("something must stand before {word}; to look for the word, put it in quotes");
+            return Err(self.error(start, start + word.len(), what));
+        }
         self.term()
     }
 
     fn term(&mut self) -> Result<Query, QueryError> {
         let start = self.at;
+        self.terms += 1;
+        if self.terms > TERMS_MAX {
+            return Err(self.error(start, start, format!("the query has more than {TERMS_MAX} terms")));
+        }
         if self.peek() == Some('"') {
             let text = self.quoted()?;
             return Ok(Query::Text(text, Span { start, end: self.at }));
@@ -176,11 +184,12 @@ impl<'t> Parser<'t> {
         if self.peek() == Some('"') {
             return Ok(Condition::Is(self.quoted()?));
         }
-        let value = self.value()?;
-        Ok(match value.as_str() {
-            "*" => Condition::Exists,
-            starred if starred.contains('*') => Condition::Like(starred.split('*').map(str::to_owned).collect()),
-            _ => Condition::Is(value),
+        let (from, value) = (self.at, self.value()?);
+        let parts = between_stars(self.text.get(from..self.at).unwrap_or_default());
+        Ok(match parts.as_slice() {
+            [_] => Condition::Is(value),
+            [before, after] if before.is_empty() && after.is_empty() => Condition::Exists,
+            _ => Condition::Like(parts),
         })
     }
 
@@ -224,7 +233,7 @@ impl<'t> Parser<'t> {
     fn word(&mut self, ends_at_colon: bool) -> String {
         let mut word = String::new();
         while let Some(c) = self.peek() {
-            if c.is_whitespace() || matches!(c, '(' | ')' | '"' | '|') || (c == ':' && ends_at_colon) {
+            if ends_word(c) || (c == ':' && ends_at_colon) {
                 break;
             }
             self.at += c.len_utf8();
@@ -256,6 +265,26 @@ impl<'t> Parser<'t> {
         }
         Err(self.error(start, start + 1, "this quote is never closed"))
     }
+}
+
+/// What no word has in it, but behind a backslash.
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '(' | ')' | '"' | '|')
+}
+
+/// The parts of a word as it is written between the stars that stand for anything, which one behind a backslash does not.
+fn between_stars(word: &str) -> Vec<String> {
+    let (mut parts, mut part) = (Vec::new(), String::new());
+    let mut chars = word.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(chars.next().unwrap_or(c)),
+            other => part.push(other),
+        }
+    }
+    parts.push(part);
+    parts
 }
 
 fn single_or(mut terms: Vec<Query>, join: fn(Vec<Query>) -> Query) -> Query {
@@ -306,6 +335,10 @@ mod tests {
         check("time:>2026-11-23T09:00:00Z", r#"time:Compare(Greater, "2026-11-23T09:00:00Z")"#);
         check("ORDER NOTHING ANDY", r#"(and "ORDER" "NOTHING" "ANDY")"#);
         check(r"a\:b", r#""a:b""#);
+        check(r"model:a\*b user:\*", r#"(and model:Is("a*b") user:Is("*"))"#);
+        check(r"model:a\*b*", r#"model:Like(["a*b", ""])"#);
+        assert!(parse(&"a ".repeat(TERMS_MAX)).is_ok() && parse(&"a ".repeat(TERMS_MAX + 1)).is_err());
+        check("(a OR\"b\") AND(NOT\"c\")", r#"(and (or "a" "b") (not "c"))"#);
         check(r#""a | b" c\|d user:"|""#, r#"(and "a | b" "c|d" user:Is("|"))"#);
     }
 
@@ -323,7 +356,12 @@ mod tests {
                 "a | top model",
                 "(a | b)",
                 "a OR | b",
-                "-|"
+                "-|",
+                "OR a",
+                "a OR AND b",
+                "a AND OR b",
+                "(a OR)",
+                "NOT OR a"
             ]
             .map(|q| parse(q).unwrap_err().to_string())
             .join("\n\n")

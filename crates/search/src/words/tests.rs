@@ -32,6 +32,8 @@ fn words_are_letters_and_digits_in_lower_case() {
     check("退款政策 abc日本", "退 款 政 策 abc 日 本");
     check("สวัสดี", "ส ว ั ส ด ี");
     check("ok👍🏽 → yes", "ok 👍 🏽 → yes");
+    check("בית־ספר, ΟΔΟΣ οδός İSTANBUL", "בית ספר οδοσ οδόσ istanbul");
+    check("人々 〇〇さん", "人 々 〇 〇 さ ん");
     check("", "");
 }
 
@@ -46,6 +48,8 @@ fn of_json_the_values_are_read_as_they_were() {
     check(r#"{"cut": "off"#, "off");
     check(r#"{"a": "b\"#, "b");
     check(r#"[info] "level": "high" \new"#, "info level high new");
+    check(r#"[1] "refund": see, there"#, "1 refund see there");
+    check("[1, -2.5]", "1 2 5");
     check(r"C:\new and [brackets]", "c new and brackets");
 }
 
@@ -54,6 +58,10 @@ fn what_stands_in_two_texts_does_not_follow_each_other() {
     assert!(Phrase::of("refund policy").unwrap().is_in(r#"["the refund policy"]"#));
     assert!(!Phrase::of("refund policy").unwrap().is_in(r#"["the refund","policy"]"#));
     assert!(!Phrase::of("refund policy").unwrap().is_in("policy, refund of a policy"));
+    assert!(!Phrase::of("1 2").unwrap().is_in(r#"{"n":[1,2],"a":1,"b":2}"#));
+    assert!(!Phrase::of("1 2").unwrap().is_in("[1, 2]"));
+    assert!(Phrase::of("2 5").unwrap().is_in(r#"{"n": 2.5}"#));
+    assert!(Phrase::of("see there").unwrap().is_in(r#"[1] "refund": see, there"#));
 }
 
 #[test]
