@@ -139,8 +139,9 @@ impl RecordsTable {
         // The newest first: most want what is new, and once that is found, what is older is passed over.
         let files: Vec<PartitionedFile> = self.files(&Need::of(filters));
         tell_pruned(source.metrics(), self.snapshot.segments.len(), files.len());
-        let mut groups = vec![Vec::new(); threads.min(files.len())];
-        let count = groups.len().max(1);
+        // One at least: a scan of no partition at all cannot be planned.
+        let count = threads.min(files.len()).max(1);
+        let mut groups = vec![Vec::new(); count];
         for (nth, file) in files.into_iter().enumerate() {
             if let Some(group) = groups.get_mut(nth % count) {
                 group.push(file);

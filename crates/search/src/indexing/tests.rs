@@ -30,6 +30,10 @@ struct Log {
 
 /// A log of which some is sealed and some is not: texts come round, some rows have a word or two of their own.
 async fn log() -> Log {
+    log_of(ROWS).await
+}
+
+async fn log_of(rows: u64) -> Log {
     let dir = tempfile::tempdir().unwrap();
     let (data, world) = (dir.path().join("data"), World::real());
     let options = Options { origin: Some("example.com/log".into()), ..Options::default() };
@@ -58,8 +62,8 @@ async fn log() -> Log {
         draft.content.push(Field { name: name.into(), media: "text/plain".into(), bytes: text.into_bytes() });
         draft
     };
-    let drafts: Vec<Draft> = (0..ROWS).map(draft).collect();
-    for together in drafts.chunks(500) {
+    let drafts: Vec<Draft> = (0..rows).map(draft).collect();
+    for together in drafts.chunks(512) {
         ledger.append_all(together.to_vec()).await.unwrap();
     }
     Log { _dir: dir, ledger, engine, drafts }
@@ -163,6 +167,23 @@ async fn sql_has_match() {
     assert!(refused.contains("are written out: match(input, 'refund policy')"), "{refused}");
     let refused = sql("SELECT match(input, '...') FROM records").await.unwrap_err().to_string();
     assert!(refused.contains("and there are none"), "{refused}");
+    log.engine.close();
+    log.ledger.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_segment_has_is_not_found_where_nothing_else_is() {
+    let log = log_of(1_024).await;
+    while log.engine.segments() != (1, 0) {
+        log.engine.index_one();
+        tokio::task::yield_now().await;
+    }
+    let call = Uuid::from_u128(900_000).to_string();
+    let everything = View::everything();
+    assert!(log.found(&everything, "absent").await.is_empty());
+    assert!(log.found(&everything, &format!("call_id:{call}")).await.is_empty());
+    assert!(log.engine.story(&everything, "call_id", call.clone(), Limits::default()).await.unwrap().is_empty());
+    assert!(log.engine.stored(&everything, call, Limits::default()).await.unwrap().is_none());
     log.engine.close();
     log.ledger.close();
 }
