@@ -130,7 +130,7 @@ struct Inner {
 struct Sealing {
     ledger: Ledger,
     at: SealAt,
-    /// Held while a segment is written.
+    /// Held while a segment or its index is written.
     lock: Mutex<()>,
 }
 
@@ -335,6 +335,8 @@ impl Engine {
 
     /// Indexes the newest segment that is not; whether there was one.
     pub(crate) fn index_one(&self) -> bool {
+        let lock = self.0.sealing.get().map(|sealing| &sealing.lock);
+        let _one_at_a_time = lock.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
         let is_waiting = |segment: &&Segment| matches!(segment.indexed, Indexed::NotYet);
         let Some(segment) = self.lock().segments.iter().rev().find(is_waiting).cloned() else { return false };
         let indexed = match index(self.0.world.disk.as_ref(), &self.0.dir, &segment) {

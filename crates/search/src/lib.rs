@@ -28,6 +28,7 @@
 //! | `engine` | [`Engine`]: everything put together |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `ending` | that a query ends once nobody waits for it |
+//! | `cutting` | rows without the pages that their texts were cut out of |
 //! | `running` | a query on its way: its rows, its limits |
 //! | `queries` | the queries that are running: listed, and ended |
 //! | `story` | single records with all their content |
@@ -45,6 +46,7 @@ mod calls;
 mod check;
 mod columnar;
 mod columns;
+mod cutting;
 mod ending;
 mod engine;
 mod fields;

@@ -9,6 +9,7 @@ use datafusion::prelude::DataFrame;
 use futures_util::StreamExt as _;
 
 use crate::answer::Answer;
+use crate::cutting::cut_out;
 use crate::ending::GivenUp;
 use crate::engine::{EngineError, Limits};
 use crate::sql::invalid;
@@ -47,7 +48,7 @@ pub(crate) async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, 
         let batch = batch.map_err(failed)?;
         let room = limits.rows_max - rows;
         truncated = batch.num_rows() > room;
-        let batch = alone(&batch.slice(0, batch.num_rows().min(room)))?;
+        let batch = cut_out(&batch.slice(0, batch.num_rows().min(room))).map_err(|error| failed(error.into()))?;
         rows += batch.num_rows();
         bytes += own_bytes(&batch);
         truncated |= bytes > limits.bytes_max;
@@ -57,15 +58,6 @@ pub(crate) async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, 
         }
     }
     Ok(Answer { schema, batches, truncated })
-}
-
-/// The batch without what its texts were cut out of: a few letters would else keep the whole content of a record in memory.
-fn alone(batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
-    let columns = batch.columns().iter().map(|column| match column.as_string_view_opt() {
-        Some(texts) => Arc::new(texts.gc()) as ArrayRef,
-        None => column.clone(),
-    });
-    RecordBatch::try_new(batch.schema(), columns.collect()).map_err(|error| failed(error.into()))
 }
 
 /// The bytes of a batch's own rows. What it shares with other batches, as slices of sorted rows share all of them, counts once a row.
@@ -90,7 +82,7 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("number", numbers), ("text", texts)]).unwrap();
         let slices: usize = (0..10_000).step_by(100).map(|from| own_bytes(&batch.slice(from, 100))).sum();
         assert_eq!(slices, own_bytes(&batch));
-        let few = alone(&batch.slice(0, 10)).unwrap();
+        let few = cut_out(&batch.slice(0, 10)).unwrap();
         assert_eq!(few, batch.slice(0, 10));
         assert!(few.column(1).get_array_memory_size() < 4_096, "{}", few.column(1).get_array_memory_size());
         assert_eq!(slices, 10_000 * (8 + VIEW_BYTES + 100));

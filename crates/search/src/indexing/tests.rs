@@ -163,6 +163,10 @@ async fn sql_has_match() {
     });
     let line = String::from_utf8(answer.write(crate::Format::JsonLines).unwrap()).unwrap();
     assert_eq!(line.trim(), format!("{{\"n\":{}}}", expected.len()));
+    // Of what is scanned no more is kept than the rows that are wanted.
+    let plan = sql("EXPLAIN SELECT * FROM records WHERE match(input, 'rare*')").await.unwrap();
+    let plan = String::from_utf8(plan.write(crate::Format::JsonLines).unwrap()).unwrap();
+    assert_eq!(plan.matches("CutOutExec").count(), plan.matches("DataSourceExec").count(), "{plan}");
     let refused = sql("SELECT match(input, model) FROM records").await.unwrap_err().to_string();
     assert!(refused.contains("are written out: match(input, 'refund policy')"), "{refused}");
     let refused = sql("SELECT match(input, '...') FROM records").await.unwrap_err().to_string();
