@@ -9,10 +9,12 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::Result;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions, SendableRecordBatchStream,
@@ -30,24 +32,35 @@ pub(crate) fn cut_out(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(batch.schema(), columns.collect())
 }
 
-/// The same of a batch that has only some of the rows of a page.
-pub(crate) fn cut_out_if_few(batch: RecordBatch) -> Result<RecordBatch> {
-    if batch.num_rows() >= BLOCK_ROWS || batch.num_columns() == 0 {
-        return Ok(batch);
+/// Cuts out the rows of every scan, whatever the scan is. It comes last: nothing is pushed into a scan after it.
+#[derive(Debug)]
+pub(crate) struct CutsOut;
+
+impl PhysicalOptimizerRule for CutsOut {
+    fn name(&self) -> &'static str {
+        "cuts_out"
     }
-    Ok(cut_out(&batch)?)
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let wrapped = plan.transform_up(|plan| {
+            if !plan.children().is_empty() {
+                return Ok(Transformed::no(plan));
+            }
+            Ok(Transformed::yes(Arc::new(CutOutExec(plan)) as Arc<dyn ExecutionPlan>))
+        });
+        Ok(wrapped?.data)
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
-/// Passes on the rows of a scan, few ones with texts of their own.
+/// Passes on the rows of a scan; where they are only some of a page, with texts of their own.
 #[derive(Debug)]
-pub(crate) struct CutOutExec(Arc<dyn ExecutionPlan>);
+struct CutOutExec(Arc<dyn ExecutionPlan>);
 
 impl CutOutExec {
-    /// The rows of a scan.
-    pub(crate) fn new(scan: Arc<dyn ExecutionPlan>) -> Self {
-        Self(scan)
-    }
-
     fn over(children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = children.into_iter().next();
         let scan = scan.ok_or_else(|| DataFusionError::Internal("CutOutExec has one child".into()))?;
@@ -98,7 +111,10 @@ impl ExecutionPlan for CutOutExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.0.execute(partition, context)?.map(|batch| cut_out_if_few(batch?));
+        let rows = self.0.execute(partition, context)?.map(|batch| {
+            let batch = batch?;
+            if batch.num_rows() >= BLOCK_ROWS || batch.num_columns() == 0 { Ok(batch) } else { Ok(cut_out(&batch)?) }
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }
@@ -118,7 +134,7 @@ mod tests {
         let few = page.slice(7, 3);
         assert!(few.get_array_memory_size() > 1_000_000);
         let scan = MemorySourceConfig::try_new_exec(&[vec![few.clone()]], page.schema(), None).unwrap();
-        let rows = collect(Arc::new(CutOutExec::new(scan)), Arc::new(TaskContext::default())).await.unwrap();
+        let rows = collect(Arc::new(CutOutExec(scan)), Arc::new(TaskContext::default())).await.unwrap();
         assert_eq!(rows, [few]);
         assert!(rows[0].get_array_memory_size() < 20_000, "{}", rows[0].get_array_memory_size());
         assert_eq!(rows[0].column(0).len(), 3);

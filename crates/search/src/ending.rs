@@ -22,8 +22,6 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 
-use crate::cutting::CutOutExec;
-
 tokio::task_local! {
     static QUERY: GivenUp;
 }
@@ -129,8 +127,7 @@ impl OptimizerRule for AsksInJoins {
     }
 }
 
-/// Gives way after each batch of what makes many rows of few, and has scans keep no more than their rows. It comes last: nothing is pushed
-/// into a scan after it.
+/// Gives way after each batch of what makes many rows of few.
 #[derive(Debug)]
 struct GivesWay;
 
@@ -141,9 +138,6 @@ impl PhysicalOptimizerRule for GivesWay {
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let wrapped = plan.transform_up(|plan| {
-            if plan.name() == "DataSourceExec" {
-                return Ok(Transformed::yes(Arc::new(CutOutExec::new(plan)) as Arc<dyn ExecutionPlan>));
-            }
             let makes_many = plan.children().len() > 1 || plan.name() == "UnnestExec";
             if !makes_many || plan.name() == "UnionExec" {
                 return Ok(Transformed::no(plan));

@@ -23,7 +23,6 @@ use crate::running::{AbortOnDrop, Running, collect, failed};
 use crate::segment::{self, Indexed, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
 use crate::stored::StoredRecord;
-use crate::story;
 use crate::table::{RecordsTable, Snapshot};
 use crate::view::View;
 
@@ -130,7 +129,7 @@ struct Inner {
 struct Sealing {
     ledger: Ledger,
     at: SealAt,
-    /// Held while a segment or its index is written.
+    /// Held while a segment is written.
     lock: Mutex<()>,
 }
 
@@ -333,10 +332,8 @@ impl Engine {
         self.0.pool.metrics().num_alive_tasks()
     }
 
-    /// Indexes the newest segment that is not; whether there was one.
-    pub(crate) fn index_one(&self) -> bool {
-        let lock = self.0.sealing.get().map(|sealing| &sealing.lock);
-        let _one_at_a_time = lock.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Indexes the newest segment that is not; whether there was one. The background thread alone does, so that nothing waits for it.
+    fn index_one(&self) -> bool {
         let is_waiting = |segment: &&Segment| matches!(segment.indexed, Indexed::NotYet);
         let Some(segment) = self.lock().segments.iter().rev().find(is_waiting).cloned() else { return false };
         let indexed = match index(self.0.world.disk.as_ref(), &self.0.dir, &segment) {
@@ -399,25 +396,6 @@ impl Engine {
             };
             // One more than asked for tells whether there were more.
             collect(frame.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?, limits).await
-        })
-    }
-
-    /// Every record that says this in a column (`id`, `call_id`), with all content, in the order of the log, each as a JSON object.
-    ///
-    /// # Errors
-    /// When it exceeds its limits.
-    pub fn story(
-        &self,
-        view: &View,
-        column: &'static str,
-        said: String,
-        limits: Limits,
-    ) -> Running<Vec<serde_json::Value>> {
-        let (engine, view) = (self.clone(), view.clone());
-        self.run(limits, async move {
-            let frame = engine.whole(&view, col(column).eq(lit(said))).await?;
-            let frame = frame.sort(vec![col("log_index").sort(true, false)]).map_err(invalid)?;
-            story::write(&collect(frame.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await?)
         })
     }
 

@@ -35,7 +35,8 @@ const ORDERED_COLUMNS: [&str; 5] = ["time", "received", "log_index", "id", "call
 const PLAIN_COLUMNS: [&str; 9] =
     ["id", "call_id", "span_id", "log_index", "seq", "content_seed", "other_content", "input", "output"];
 
-/// Columns of few values, whose pages hold hardly more than how often each follows: to set up a decoder would cost more than it saves.
+/// Columns of few values, whose pages hold hardly more than how often each follows: to compress them saves a byte a record, and counts by
+/// them take a tenth longer.
 const FEW_VALUES: [&str; 24] = [
     "kind",
     "outcome",

@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::bounds::{self, TABLES_MAX};
 use crate::calls;
+use crate::cutting::CutsOut;
 use crate::ending::ends;
 use crate::matching::MATCH;
 use crate::table::{RecordsTable, STORE_URL, Snapshot};
@@ -102,7 +103,8 @@ impl Sessions {
         let builder = SessionStateBuilder::new_with_default_features()
             .with_config(self.config.clone())
             .with_runtime_env(self.runtime.clone());
-        let session = SessionContext::new_with_state(ends(builder).build());
+        let builder = ends(builder).with_physical_optimizer_rule(Arc::new(CutsOut));
+        let session = SessionContext::new_with_state(builder.build());
         session.register_table("records", Arc::new(table)).map_err(invalid)?;
         session.register_udf(ScalarUDF::clone(&MATCH));
         Ok(session)

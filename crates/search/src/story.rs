@@ -1,12 +1,43 @@
 //! Single records with all their content, for reading.
 
 use datafusion::arrow::array::{Array as _, AsArray as _};
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::prelude::col;
 use record::{Content, Seed};
 use serde_json::{Map, Value};
 
 use crate::answer::{Answer, json_lines};
 use crate::columns::VISIBLE;
-use crate::engine::EngineError;
+use crate::engine::{Engine, EngineError, Limits};
+use crate::running::{Running, collect};
+use crate::sql::invalid;
+use crate::view::View;
+
+impl Engine {
+    /// Every record that says this in a column (`id`, `call_id`), with all content, in the order of the log, each as a JSON object.
+    ///
+    /// # Errors
+    /// When it exceeds its limits.
+    pub fn story(&self, view: &View, column: &'static str, said: String, limits: Limits) -> Running<Vec<Value>> {
+        let (engine, view) = (self.clone(), view.clone());
+        self.run(limits, async move { write(&engine.told(&view, col(column).eq(lit(said)), true, limits).await?) })
+    }
+
+    /// The records that are seen and for which something holds, but for their seeds, in the order of the log or against it.
+    pub(crate) async fn told(
+        &self,
+        view: &View,
+        wanted: Expr,
+        is_oldest_first: bool,
+        limits: Limits,
+    ) -> Result<Answer, EngineError> {
+        let found = self.whole(view, wanted).await?;
+        let found = found.sort(vec![col("log_index").sort(is_oldest_first, false)]).map_err(invalid)?;
+        // One more than asked for tells whether there were more.
+        let found = found.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?;
+        collect(found.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await
+    }
+}
 
 /// Every row as a JSON object: its columns, and under `content` the fields of content that no column shows.
 pub(crate) fn write(answer: &Answer) -> Result<Vec<Value>, EngineError> {

@@ -25,7 +25,6 @@ use datafusion::physical_plan::{
 use datafusion::prelude::{col, in_list};
 use futures_util::StreamExt as _;
 
-use crate::cutting::cut_out_if_few;
 use crate::language::like;
 
 /// The kinds of records that those may see who may not see how the system itself is run.
@@ -152,7 +151,7 @@ impl ExecutionPlan for ViewExec {
             let verdicts = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
             let kept = filter_record_batch(&batch, verdicts.as_boolean());
             let kept = kept.and_then(|kept| kept.project(&(0..columns).collect::<Vec<_>>()));
-            cut_out_if_few(kept.map_err(DataFusionError::from)?)
+            kept.map_err(DataFusionError::from)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), seen)))
     }

@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
+use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 
 /// The most words that can be looked for in a row.
@@ -181,11 +183,9 @@ fn string(from_quote: &str) -> (&str, &str) {
 }
 
 /// Words in a row that are looked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Phrase {
     words: Vec<Wanted>,
-    /// Finds them, or the longest of them that is ASCII, in text that is ASCII too: most texts lack it, and need not be taken apart.
-    shape: Option<Regex>,
 }
 
 /// A word that is looked for.
@@ -222,17 +222,7 @@ impl Phrase {
                 Wanted::Word(word)
             }
         };
-        if !(1..=PHRASE_WORDS_MAX).contains(&words.len()) {
-            return None;
-        }
-        let finder = |shape: String| RegexBuilder::new(&shape).case_insensitive(true).unicode(false).build().ok();
-        Some(Self { shape: shape(&words).and_then(finder), words: words.into_iter().map(wanted).collect() })
-    }
-
-    /// Whether it is plain that the text does not have all of the words. What is not ASCII has other capitals, and may be escaped.
-    fn is_shaped_otherwise(&self, text: &str) -> bool {
-        let Some(shape) = &self.shape else { return false };
-        text.is_ascii() && !shape.is_match(text.as_bytes()) && memchr::memmem::find(text.as_bytes(), b"\\u").is_none()
+        (1..=PHRASE_WORDS_MAX).contains(&words.len()).then(|| Self { words: words.into_iter().map(wanted).collect() })
     }
 
     /// The words, in their order.
@@ -240,29 +230,62 @@ impl Phrase {
         &self.words
     }
 
+    /// A regular expression that ASCII text meets if it has the words in a row, and hardly any other does.
+    fn shape(&self) -> Option<String> {
+        let parts = self.words.iter().flat_map(Wanted::parts);
+        if parts.clone().all(|part| part.is_ascii()) {
+            let words: Vec<String> = self.words.iter().map(|word| word.parts().join("[a-z0-9]*")).collect();
+            // Between words stands no letter, but for those of JSON's escapes.
+            return Some(words.join(r"(?:[^a-z0-9]|\\[bfnrt])+"));
+        }
+        let longest = parts.filter(|part| part.is_ascii()).max_by_key(|part| part.len());
+        longest.filter(|part| !part.is_empty()).cloned()
+    }
+}
+
+/// A phrase, made ready to be looked for in many texts.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    phrase: Phrase,
+    /// Finds its words, or the longest of them that is ASCII, in text that is ASCII too: most texts lack it, and need not be taken apart.
+    shape: Option<Regex>,
+}
+
+/// What begins a character in JSON that is written by its number.
+static ESCAPE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\\u"));
+
+impl Finder {
+    pub(crate) fn new(phrase: Phrase) -> Self {
+        let ready = |shape: String| RegexBuilder::new(&shape).case_insensitive(true).unicode(false).build().ok();
+        Self { shape: phrase.shape().and_then(ready), phrase }
+    }
+
     /// Whether a content column's text has these words in a row.
     pub(crate) fn is_in(&self, text: &str) -> bool {
         if self.is_shaped_otherwise(text) {
             return false;
         }
-        let mut search = Search { phrase: self, reached: 0, next_place: 0, found: false };
+        let mut search = Search { phrase: &self.phrase, reached: 0, next_place: 0, found: false };
         read_content(text, &mut search);
         search.found
     }
-}
 
-/// A regular expression that ASCII text meets if it has the words in a row, and hardly any other does.
-fn shape(words: &[String]) -> Option<String> {
-    if words.iter().all(|word| word.is_ascii()) {
-        let words: Vec<String> = words.iter().map(|word| word.replace('*', "[a-z0-9]*")).collect();
-        // Between words stands no letter, but for those of JSON's escapes.
-        return Some(words.join(r"(?:[^a-z0-9]|\\[bfnrt])+"));
+    /// Whether it is plain that the text does not have all of the words. What is not ASCII has other capitals, and may be escaped.
+    fn is_shaped_otherwise(&self, text: &str) -> bool {
+        let Some(shape) = &self.shape else { return false };
+        text.is_ascii() && !shape.is_match(text.as_bytes()) && ESCAPE.find(text.as_bytes()).is_none()
     }
-    let parts = words.iter().flat_map(|word| word.split('*')).filter(|part| part.is_ascii());
-    parts.max_by_key(|part| part.len()).filter(|part| !part.is_empty()).map(str::to_owned)
 }
 
 impl Wanted {
+    /// What is between the stars.
+    fn parts(&self) -> &[String] {
+        match self {
+            Self::Word(word) => std::slice::from_ref(word),
+            Self::Like(parts) => parts,
+        }
+    }
+
     fn is(&self, word: &str) -> bool {
         match self {
             Self::Word(wanted) => wanted == word,

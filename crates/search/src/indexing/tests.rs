@@ -1,14 +1,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::arrow::array::AsArray as _;
+use datafusion::arrow::datatypes::UInt64Type;
+
 use access::{Grant, Identity, Role};
-use ledger::{Ledger, Options};
 use record::{Draft, Field, Kind, Source, Timestamp, Uuid, uuid_v7};
 use world::World;
 
-use crate::View;
-use crate::engine::{Engine, Limits, SealAt, Search};
-use crate::words::Phrase;
+use crate::tests::Log;
+use crate::words::{Finder, Phrase};
+use crate::{Limits, Search, View};
 
 const ROWS: u64 = 5_000;
 const TEXTS: [&str; 7] = [
@@ -21,24 +23,15 @@ const TEXTS: [&str; 7] = [
     "policy refund policy",
 ];
 
-struct Log {
-    _dir: tempfile::TempDir,
-    ledger: Ledger,
-    engine: Engine,
+/// A log of which what was appended is known.
+struct Told {
+    log: Log,
     drafts: Vec<Draft>,
 }
 
 /// A log of which some is sealed and some is not: texts come round, some rows have a word or two of their own.
-async fn log() -> Log {
-    log_of(ROWS).await
-}
-
-async fn log_of(rows: u64) -> Log {
-    let dir = tempfile::tempdir().unwrap();
-    let (data, world) = (dir.path().join("data"), World::real());
-    let options = Options { origin: Some("example.com/log".into()), ..Options::default() };
-    let ledger = Ledger::open(&world, &data, &options).unwrap().ledger;
-    let engine = Engine::follow(&world, &data, &ledger, SealAt { rows: 1_024, bytes: usize::MAX }).unwrap();
+async fn told(rows: u64) -> Told {
+    let world = World::real();
     let source = |environment: &str| {
         Arc::new(Source {
             service: "bot".into(),
@@ -63,24 +56,15 @@ async fn log_of(rows: u64) -> Log {
         draft
     };
     let drafts: Vec<Draft> = (0..rows).map(draft).collect();
-    for together in drafts.chunks(512) {
-        ledger.append_all(together.to_vec()).await.unwrap();
-    }
-    Log { _dir: dir, ledger, engine, drafts }
+    Told { log: Log::of(drafts.clone()).await, drafts }
 }
 
-impl Log {
+impl Told {
     async fn found(&self, view: &View, query: &str) -> BTreeSet<u64> {
         let search = Search { query: query.into(), ..Search::default() };
-        let answer = self.engine.search(view, search, Limits::default()).await.unwrap();
-        let indexes = answer.batches.iter().flat_map(|batch| {
-            let column = batch.column_by_name("log_index").unwrap().clone();
-            let column =
-                datafusion::arrow::array::AsArray::as_primitive::<datafusion::arrow::datatypes::UInt64Type>(&column)
-                    .clone();
-            column.values().to_vec()
-        });
-        indexes.collect()
+        let answer = self.log.engine.search(view, search, Limits::default()).await.unwrap();
+        let indexes = answer.batches.iter().map(|batch| batch.column_by_name("log_index").unwrap());
+        indexes.flat_map(|column| column.as_primitive::<UInt64Type>().values().to_vec()).collect()
     }
 
     fn expected(&self, holds: impl Fn(&Draft) -> bool) -> BTreeSet<u64> {
@@ -89,13 +73,13 @@ impl Log {
 }
 
 fn says(words: &str) -> impl Fn(&Draft) -> bool {
-    let phrase = Phrase::of(words).unwrap();
-    move |draft| draft.content.iter().any(|field| phrase.is_in(std::str::from_utf8(&field.bytes).unwrap()))
+    let finder = Finder::new(Phrase::of(words).unwrap());
+    move |draft| draft.content.iter().any(|field| finder.is_in(std::str::from_utf8(&field.bytes).unwrap()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_found_is_the_same_before_and_after_it_is_sealed_and_indexed() {
-    let log = log().await;
+    let told = told(ROWS).await;
     let staging =
         View::of(&Identity::anonymous(vec![Grant { role: Role::Reader, scope: "env=staging".parse().unwrap() }]));
     let check = async || {
@@ -119,45 +103,44 @@ async fn what_is_found_is_the_same_before_and_after_it_is_sealed_and_indexed() {
             "role",
         ] {
             let is_said = says(words);
-            let expected = log.expected(&is_said);
-            assert_eq!(log.found(&View::everything(), &format!("\"{words}\"")).await, expected, "{words}");
-            let seen = log.expected(|draft| is_said(draft) && draft.source.environment == "staging");
-            assert_eq!(log.found(&staging, &format!("\"{words}\"")).await, seen, "{words}");
+            let expected = told.expected(&is_said);
+            assert_eq!(told.found(&View::everything(), &format!("\"{words}\"")).await, expected, "{words}");
+            let seen = told.expected(|draft| is_said(draft) && draft.source.environment == "staging");
+            assert_eq!(told.found(&staging, &format!("\"{words}\"")).await, seen, "{words}");
         }
-        assert!(log.expected(says("rare*")).len() == 5 && log.expected(says("role")).is_empty());
+        assert!(told.expected(says("rare*")).len() == 5 && told.expected(says("role")).is_empty());
         let (order, refund, rare, and) = (says("order"), says("refund"), says("rare3"), says("和"));
-        let both = log.expected(|draft| order(draft) && !refund(draft));
-        assert_eq!(log.found(&View::everything(), "order -refund").await, both);
-        let either = log.expected(|draft| rare(draft) || and(draft));
-        assert_eq!(log.found(&View::everything(), "rare3 OR 和").await, either);
+        let both = told.expected(|draft| order(draft) && !refund(draft));
+        assert_eq!(told.found(&View::everything(), "order -refund").await, both);
+        let either = told.expected(|draft| rare(draft) || and(draft));
+        assert_eq!(told.found(&View::everything(), "rare3 OR 和").await, either);
         let call = Uuid::from_u128(1_201);
-        assert_eq!(log.found(&View::everything(), &format!("call_id:{call}")).await, [2_400, 2_401].into());
-        assert_eq!(log.found(&View::everything(), &format!("call_id:{call} OR rare3")).await, [3, 2_400, 2_401].into());
+        assert_eq!(told.found(&View::everything(), &format!("call_id:{call}")).await, [2_400, 2_401].into());
+        assert_eq!(
+            told.found(&View::everything(), &format!("call_id:{call} OR rare3")).await,
+            [3, 2_400, 2_401].into()
+        );
         let policy = says("policy");
         let is_output = |draft: &Draft| &*draft.content[0].name == "gen_ai.output.messages";
-        let in_output = log.expected(|draft| is_output(draft) && policy(draft));
-        assert_eq!(log.found(&View::everything(), "output:policy").await, in_output);
+        let in_output = told.expected(|draft| is_output(draft) && policy(draft));
+        assert_eq!(told.found(&View::everything(), "output:policy").await, in_output);
     };
     check().await;
-    while log.engine.segments().1 > 0 {
-        log.engine.index_one();
-    }
+    told.log.index();
     check().await;
-    log.engine.close();
-    log.ledger.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_has_match() {
-    let log = log().await;
+    let told = told(ROWS).await;
     let sql = async |statement: &str| {
-        log.engine.sql(&View::everything(), statement.into(), Search::default(), Limits::default()).await
+        told.log.engine.sql(&View::everything(), statement.into(), Search::default(), Limits::default()).await
     };
     let answer = sql("SELECT count(*) AS n FROM records WHERE match(input, 'refund policy') OR match(output, 'rare*')")
         .await
         .unwrap();
     let (policy, rare) = (says("refund policy"), says("rare*"));
-    let expected = log.expected(|draft| {
+    let expected = told.expected(|draft| {
         let is_input = &*draft.content[0].name == "gen_ai.input.messages";
         if is_input { policy(draft) } else { rare(draft) }
     });
@@ -171,23 +154,17 @@ async fn sql_has_match() {
     assert!(refused.contains("are written out: match(input, 'refund policy')"), "{refused}");
     let refused = sql("SELECT match(input, '...') FROM records").await.unwrap_err().to_string();
     assert!(refused.contains("and there are none"), "{refused}");
-    log.engine.close();
-    log.ledger.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_segment_has_is_not_found_where_nothing_else_is() {
-    let log = log_of(1_024).await;
-    while log.engine.segments() != (1, 0) {
-        log.engine.index_one();
-        tokio::task::yield_now().await;
-    }
+    let told = told(1_100).await;
+    told.log.index();
+    assert_eq!(told.log.engine.segments(), (1, 0));
     let call = Uuid::from_u128(900_000).to_string();
     let everything = View::everything();
-    assert!(log.found(&everything, "absent").await.is_empty());
-    assert!(log.found(&everything, &format!("call_id:{call}")).await.is_empty());
-    assert!(log.engine.story(&everything, "call_id", call.clone(), Limits::default()).await.unwrap().is_empty());
-    assert!(log.engine.stored(&everything, call, Limits::default()).await.unwrap().is_none());
-    log.engine.close();
-    log.ledger.close();
+    assert!(told.found(&everything, "absent").await.is_empty());
+    assert!(told.found(&everything, &format!("call_id:{call}")).await.is_empty());
+    assert!(told.log.engine.story(&everything, "call_id", call.clone(), Limits::default()).await.unwrap().is_empty());
+    assert!(told.log.engine.stored(&everything, call, Limits::default()).await.unwrap().is_none());
 }

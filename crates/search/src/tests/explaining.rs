@@ -11,7 +11,7 @@ async fn told(log: &Log, view: &View, statement: &str) -> Result<String, EngineE
 #[tokio::test(flavor = "multi_thread")]
 async fn an_analysis_says_which_segments_and_row_groups_were_passed_over() {
     let log = log().await;
-    while log.engine.index_one() {}
+    log.index();
     for (condition, said) in [
         (
             "true",
