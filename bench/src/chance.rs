@@ -1,6 +1,6 @@
 //! Numbers, names and texts that are as if by chance, and the same in each run.
 
-use world::{Entropy as _, SeededEntropy};
+use world::{Entropy, SeededEntropy};
 
 /// Words of texts as JSON writes them. Some hold what JSON escapes, as people's texts do.
 const WORDS: [&str; 24] = [
@@ -48,8 +48,29 @@ impl Chance {
         self.number() % end
     }
 
+    pub(crate) fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).unwrap_or_default()
+    }
+
+    /// A number below `end`, small ones by far the likeliest: its logarithm is spread evenly (Zipf's law with exponent 1).
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is not negative, and what is behind its point is left out"
+    )]
+    pub(crate) fn zipf(&mut self, end: u64) -> u64 {
+        let even = (self.number() >> 11) as f64 / (1_u64 << 53) as f64;
+        ((even * ((end + 1) as f64).ln()).exp() as u64).saturating_sub(1).min(end - 1)
+    }
+
+    /// What an identifier needs of chance.
+    pub(crate) fn bytes(&self) -> [u8; 10] {
+        let entropy: &dyn Entropy = &self.0;
+        entropy.bytes()
+    }
+
     pub(crate) fn one_of<'w>(&mut self, words: &[&'w str]) -> &'w str {
-        let at = usize::try_from(self.below(words.len() as u64)).unwrap_or_default();
+        let at = self.index(words.len());
         words.get(at).copied().unwrap_or_default()
     }
 

@@ -14,7 +14,6 @@
 
 mod audit;
 mod bulk;
-mod chance;
 mod door;
 mod grpc;
 mod postgres;

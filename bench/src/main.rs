@@ -10,6 +10,7 @@
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
 mod appends;
+mod chance;
 mod decisions;
 mod detection;
 mod device;

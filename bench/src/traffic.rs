@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use record::{Actor, Attributes, Draft, Field, Kind, Outcome, Source, Timestamp, Trace, Value, content_names, uuid_v7};
 
+use crate::chance::Chance;
+
 /// The moment after the last call: 2026-11-25T00:00:00Z.
-pub(crate) const END_MICROS: i64 = 1_795_564_800_000_000;
+const END_MICROS: i64 = 1_795_564_800_000_000;
 const DAYS: i64 = 90;
 const USERS: u64 = 5_000;
 const MODELS: [&str; 6] = ["gemma-3-270m", "gemma-3-1b", "qwen3-0.6b", "llama-3.2-1b", "phi-4-mini", "smollm2-360m"];
@@ -52,8 +54,8 @@ impl Traffic {
             .iter()
             .flat_map(|environment| SERVICES.iter().map(move |service| source(environment, service)));
         let made = (0..VOCABULARY).map(|nth| {
-            let mut draw = Draw::new(nth, 7);
-            (0..2 + draw.below(3)).map(|_| SYLLABLES[draw.index(SYLLABLES.len())]).collect()
+            let mut draw = chance_of(nth, 7);
+            (0..2 + draw.below(3)).map(|_| draw.one_of(&SYLLABLES)).collect()
         });
         let words = FREQUENT.split_whitespace().map(str::to_owned).chain(made).collect();
         Self { calls, sources: sources.collect(), words }
@@ -61,7 +63,7 @@ impl Traffic {
 
     /// The request and the response of a call. Two words are its own: `solitary<n>` once in a million calls, `seldom<n>` once in 10,000.
     pub(crate) fn call(&self, nth: u64) -> [Draft; 2] {
-        let draw = &mut Draw::new(nth, 1);
+        let draw = &mut chance_of(nth, 1);
         let time = self.time(nth, draw);
         let duration_ms = 200.0 + draw.zipf(20_000) as f64;
         let ended = Timestamp::from_micros(time.as_micros() + (duration_ms * 1_000.0) as i64);
@@ -71,7 +73,7 @@ impl Traffic {
         let source = &self.sources[environment * SERVICES.len() + draw.index(SERVICES.len())];
         let model = MODELS[usize::try_from(draw.zipf(MODELS.len() as u64)).unwrap_or(0)];
         let user = draw.zipf(USERS);
-        let trace = Trace { trace_id: Some(format!("{:016x}{nth:016x}", draw.next())), ..Trace::default() };
+        let trace = Trace { trace_id: Some(format!("{:016x}{nth:016x}", draw.number())), ..Trace::default() };
         let conversation = format!("conversation-{user}-{}", draw.below(200));
         let (asked, answered) = (WORDS.0 / 2 + draw.below(WORDS.0), WORDS.1 / 2 + draw.below(WORDS.1));
         let actor = Actor {
@@ -82,7 +84,7 @@ impl Traffic {
             ip: Some(format!("10.0.{}.{}", user / 250, user % 250)),
             fingerprint: None,
         };
-        let mut record = |kind, time, outcome| {
+        let record = |kind, time, outcome| {
             let mut draft = Draft::new(uuid_v7(time, &draw.bytes()), time, kind, source.clone());
             draft.call_id = Some(call);
             draft.trace = trace.clone();
@@ -111,7 +113,7 @@ impl Traffic {
     }
 
     /// Calls come in the order of their time; by day three times as many as at night.
-    fn time(&self, nth: u64, draw: &mut Draw) -> Timestamp {
+    fn time(&self, nth: u64, draw: &mut Chance) -> Timestamp {
         let span = DAYS * 86_400_000_000;
         let share = nth as f64 / self.calls.max(1) as f64 * DAYS as f64;
         let (day, within) = (share.floor(), share.fract());
@@ -120,7 +122,7 @@ impl Traffic {
         Timestamp::from_micros(END_MICROS - span + micros + i64::try_from(draw.below(1_000)).unwrap_or(0))
     }
 
-    fn text(&self, draw: &mut Draw, words: u64) -> String {
+    fn text(&self, draw: &mut Chance, words: u64) -> String {
         let mut text = String::with_capacity(words as usize * 7);
         for nth in 0..words {
             text.push_str(if nth == 0 {
@@ -136,7 +138,7 @@ impl Traffic {
     }
 }
 
-fn set_request(attributes: &mut Attributes<'static>, draw: &mut Draw) {
+fn set_request(attributes: &mut Attributes<'static>, draw: &mut Chance) {
     attributes.set("http.request.method", "POST");
     attributes.set("url.path", "/v1/chat/completions");
     attributes.set("user_agent.original", "OpenAI/Python 2.8.1");
@@ -172,40 +174,7 @@ fn said(name: &'static str, role: &str, text: &str) -> Field {
     Field { name: name.into(), media: "application/json".into(), bytes }
 }
 
-/// Numbers that follow from a seed (SplitMix64, Steele et al. 2014).
-struct Draw(u64);
-
-impl Draw {
-    /// Neighbours begin far apart: a number that is mixed itself is where each begins.
-    fn new(nth: u64, stream: u64) -> Self {
-        let mut seed = Self(nth ^ (stream << 56));
-        Self(seed.next())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn bytes(&mut self) -> [u8; 10] {
-        let (low, high) = (self.next().to_le_bytes(), self.next().to_le_bytes());
-        std::array::from_fn(|nth| low.iter().chain(&high).nth(nth).copied().unwrap_or(0))
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn index(&mut self, end: usize) -> usize {
-        usize::try_from(self.below(end as u64)).unwrap_or(0)
-    }
-
-    /// A number below `end`, small ones by far the likeliest: its logarithm is spread evenly (Zipf's law with exponent 1).
-    fn zipf(&mut self, end: u64) -> u64 {
-        let even = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
-        ((even * ((end + 1) as f64).ln()).exp() as u64).saturating_sub(1).min(end - 1)
-    }
+/// The chance of one of many. Neighbours begin far apart: a number that is mixed itself is where each begins.
+fn chance_of(nth: u64, stream: u64) -> Chance {
+    Chance::new(Chance::new(nth ^ (stream << 56)).number())
 }

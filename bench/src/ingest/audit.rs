@@ -3,7 +3,7 @@
 use record::Timestamp;
 
 use super::began;
-use super::chance::Chance;
+use crate::chance::Chance;
 
 /// How many events a list has: the most that the webhook of an API server sends at once unless it is told otherwise.
 pub(crate) const EVENTS_EACH: usize = 400;

@@ -3,7 +3,7 @@
 use record::Timestamp;
 
 use super::began;
-use super::chance::Chance;
+use crate::chance::Chance;
 
 /// How many records a body has.
 pub(crate) const RECORDS_EACH: usize = 1_000;

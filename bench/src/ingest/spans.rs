@@ -3,8 +3,8 @@
 use hyper::body::Bytes;
 
 use super::began;
-use super::chance::Chance;
 use super::grpc::framed;
+use crate::chance::Chance;
 
 /// How many spans a message has: what the exporters of the SDKs send at once unless they are told otherwise.
 pub(crate) const SPANS_EACH: usize = 512;
