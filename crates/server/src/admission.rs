@@ -20,6 +20,7 @@ use search::View;
 use world::World;
 
 use crate::api::{Api, ROUTES};
+use crate::intake::RETRY_AFTER_S;
 use crate::oidc::SignIn;
 use crate::problem::Problem;
 
@@ -160,10 +161,7 @@ impl Admission {
 
     /// Makes a record durable, without which what it tells of does not happen.
     pub(crate) async fn record(&self, draft: Draft) -> Result<(), Problem> {
-        self.ledger.append(draft).await.map(drop).map_err(|error| {
-            let detail = format!("this cannot be recorded: {error}; try again later");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", detail).retry_after(5)
-        })
+        record(&self.ledger, draft).await
     }
 
     /// Asks the policy whether a caller may change something.
@@ -200,6 +198,14 @@ impl Admission {
         }
         refusal(refused)
     }
+}
+
+/// What [`Admission::record`] does, for whoever has the ledger.
+pub(crate) async fn record(ledger: &Ledger, draft: Draft) -> Result<(), Problem> {
+    ledger.append(draft).await.map(drop).map_err(|error| {
+        let detail = format!("this cannot be recorded: {error}; try again later");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", detail).retry_after(RETRY_AFTER_S)
+    })
 }
 
 /// Where a request comes from. Only one that did not come over a connection has no peer, and that one is from nowhere near.

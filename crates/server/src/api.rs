@@ -6,7 +6,7 @@ use std::time::Duration;
 use access::{Action, Peer, is_from_elsewhere};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, http};
@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 use witness::Cosigner;
 
 use crate::admission::{Access, Admission, Caller, admit};
+use crate::asked::Asked;
 use crate::doors;
 use crate::evidence::evidence_for;
 use crate::fields;
@@ -312,9 +313,8 @@ struct SearchQuery {
 async fn search(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    query: Result<Query<SearchQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(query): Asked<SearchQuery>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let format = format(query.format.as_deref())?;
     let limits = limits(query.limit, SEARCH_ROWS)?;
     let search = Search { query: query.q, since: query.since, until: query.until };
@@ -346,11 +346,10 @@ struct FormatQuery {
 async fn sql(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    query: Result<Query<FormatQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(FormatQuery { format: asked }): Asked<FormatQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let Query(FormatQuery { format: asked }) = query.map_err(|error| bad_request(error.body_text()))?;
     let format = format(asked.as_deref())?;
     check_json(&headers)?;
     let body: SqlBody = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
@@ -407,9 +406,8 @@ async fn proof(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    query: Result<Query<ProofQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(query): Asked<ProofQuery>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let names = query.disclose.split(',').map(str::trim).filter(|name| !name.is_empty());
     let disclose: Vec<String> = names.map(str::to_owned).collect();
     let Inner { log, engine, .. } = api.0.as_ref();
@@ -439,10 +437,9 @@ struct TailQuery {
 async fn follow(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    query: Result<Query<TailQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(query): Asked<TailQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     if is_from_elsewhere(&headers) {
         let detail = "pages of another origin may not follow this log";
         return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_origin", detail));

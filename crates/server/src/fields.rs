@@ -1,6 +1,6 @@
 //! `/api/v1/fields`: what can be asked for, and with which values, for whoever completes what somebody types.
 
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::admission::Caller;
 use crate::api::{Api, bad_request, written};
+use crate::asked::Asked;
 use crate::problem::Problem;
 use crate::reading::Reading;
 
@@ -48,9 +49,8 @@ async fn values(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(field): Path<String>,
-    query: Result<Query<ValuesQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(ValuesQuery { prefix, limit }): Asked<ValuesQuery>,
 ) -> Result<Response, Problem> {
-    let Query(ValuesQuery { prefix, limit }) = query.map_err(|error| bad_request(error.body_text()))?;
     let rows_max = limit.unwrap_or(VALUES);
     if rows_max > VALUES_MAX {
         return Err(bad_request(format!("limit is at most {VALUES_MAX}")));

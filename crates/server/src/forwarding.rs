@@ -9,8 +9,7 @@ mod origins;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
@@ -20,7 +19,7 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use ingest::forwarded::{self, Entry, ORIGIN_BYTES_MAX, Place};
 use ingest::{Arrival, Rejected};
 use ledger::{AppendError, Receipt};
-use record::{Draft, Invalid, Kind, Source, Timestamp, uuid_v7};
+use record::{Draft, Invalid, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -28,6 +27,7 @@ pub use self::origins::Forwarded;
 use self::origins::{BINDING_PRODUCER, BOUND_ORIGIN, BOUND_SENDER, Delivered, Origins};
 use crate::admission::Caller;
 use crate::api::{Api, bad_request, not_running};
+use crate::asked::Asked;
 use crate::decoding::{DECODED_BYTES_MAX, decoded};
 use crate::intake::{Intake, mask, not_recorded};
 use crate::problem::Problem;
@@ -58,11 +58,10 @@ async fn forward(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(origin): Path<String>,
-    query: Result<Query<ForwardQuery>, QueryRejection>,
+    Asked(asked): Asked<ForwardQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let Query(asked) = query.map_err(|error| bad_request(error.body_text()))?;
     if headers.get(CONTENT_TYPE).is_none_or(|media| media != MEDIA) {
         let detail = format!("send the header content-type: {MEDIA}");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail));
@@ -204,18 +203,14 @@ impl Delivery {
             Ok(_) => None,
             Err(invalid) => Some(invalid.to_string()),
         };
-        let now = Timestamp::from_micros(self.intake.world.clock.now_micros());
+        let now = self.intake.now();
         let said = verdicts.iter().zip(places).filter_map(|(verdict, place)| Some((why(verdict)?, place)));
         said.map(|(why, place)| stand_in(&self.intake, place, &why, now)).collect()
     }
 
     /// From now on this sender alone delivers this log, and it delivers no other.
     async fn record_binding(&self, origins: &Origins, sender: &str) -> Result<(), Problem> {
-        let world = &self.intake.world;
-        let time = Timestamp::from_micros(world.clock.now_micros());
-        let source = Source { producer: BINDING_PRODUCER.into(), ..self.intake.reads.as_ref().clone() };
-        let mut draft = Draft::new(uuid_v7(time, &world.entropy.bytes()), time, Kind::Control, source.into());
-        draft.actor = self.caller.actor();
+        let mut draft = self.intake.control(&self.caller, BINDING_PRODUCER);
         draft.attributes.set(BOUND_ORIGIN, self.origin.to_string());
         draft.attributes.set(BOUND_SENDER, sender.to_owned());
         match self.intake.ledger.append(draft).await {

@@ -14,7 +14,7 @@ use http::{HeaderName, StatusCode};
 use ingest::cloudevents::Kinds;
 use ingest::{Arrival, Form, Rejected, otlp, records};
 use ledger::{AppendError, Ledger, Receipt};
-use record::{Draft, Source, Timestamp, Value as Attribute};
+use record::{Draft, Kind, Source, Timestamp, Value as Attribute, uuid_v7};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -148,12 +148,25 @@ impl Intake {
 
     /// Reads what came in through a door, which is the producer of its records.
     pub(crate) fn arrived<T>(&self, caller: &Caller, door: &'static str, read: impl FnOnce(&Arrival<'_>) -> T) -> T {
-        let source = Source { producer: door.to_owned(), ..self.reads.as_ref().clone() };
+        let source = self.source_of(door);
         let random = || self.world.entropy.bytes();
         read(&Arrival { source: &source, sender: sender(caller), received: self.now(), random: &random })
     }
 
-    fn now(&self) -> Timestamp {
+    /// A `control` record of what a caller has done here, which comes through a door that nobody else has.
+    pub(crate) fn control(&self, caller: &Caller, door: &'static str) -> Draft {
+        let time = self.now();
+        let id = uuid_v7(time, &self.world.entropy.bytes());
+        let mut draft = Draft::new(id, time, Kind::Control, self.source_of(door).into());
+        draft.actor = caller.actor();
+        draft
+    }
+
+    fn source_of(&self, door: &'static str) -> Source {
+        Source { producer: door.to_owned(), ..self.reads.as_ref().clone() }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.world.clock.now_micros())
     }
 

@@ -12,6 +12,7 @@
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
 //! | `admission` | who may pass which route |
+//! | `asked` | the query of a URL, or what is wrong with it |
 //! | `queries` | the queries that are running: listed, and ended |
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
@@ -33,6 +34,7 @@
 
 mod admission;
 mod api;
+mod asked;
 mod decoding;
 mod doors;
 mod evidence;

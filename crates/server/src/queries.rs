@@ -4,15 +4,15 @@ use access::{Action, Identity, Target, authorize};
 use axum::extract::{Extension, Path, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use record::{Draft, Field, Kind, Outcome, Source, Timestamp, Uuid, uuid_v7};
+use record::{Draft, Outcome, Timestamp, Uuid};
 use search::{Query, QueryKind, Running};
 use serde_json::{Value, json};
 
-use crate::admission::{Admission, Caller};
+use crate::admission::Caller;
 use crate::api::{Api, not_running};
 use crate::intake::Intake;
 use crate::problem::Problem;
-use crate::reading::{QUERY, Reading};
+use crate::reading::{QUERY, Reading, text_field};
 
 /// The door of this log that such records come through.
 const PRODUCER: &str = "control";
@@ -56,7 +56,7 @@ async fn cancel(
     let ended = ended.ok_or_else(|| {
         Problem::not_found(format!("no query {id:?} is running that you may cancel; GET /api/v1/queries lists them"))
     })?;
-    admission.record(draft(&ended, &caller, admission, intake)).await?;
+    admission.record(draft(&ended, &caller, intake)).await?;
     Ok(Json(shown(&ended, &caller, now)))
 }
 
@@ -95,11 +95,8 @@ fn shown(query: &Query, caller: &Caller, now: Timestamp) -> Value {
 }
 
 /// The record of a query that was ended: by whom, and whose.
-fn draft(query: &Query, caller: &Caller, admission: &Admission, intake: &Intake) -> Draft {
-    let time = admission.now();
-    let source = Source { producer: PRODUCER.into(), ..intake.reads.as_ref().clone() };
-    let mut draft = Draft::new(uuid_v7(time, &admission.world.entropy.bytes()), time, Kind::Control, source.into());
-    draft.actor = caller.actor();
+fn draft(query: &Query, caller: &Caller, intake: &Intake) -> Draft {
+    let mut draft = intake.control(caller, PRODUCER);
     draft.outcome = Some(Outcome::Completed);
     draft.attributes.set("testimony.control.change", "query_cancelled");
     draft.attributes.set("testimony.query.id", query.id.to_string());
@@ -107,7 +104,6 @@ fn draft(query: &Query, caller: &Caller, admission: &Admission, intake: &Intake)
     if let Some(by) = query.by.as_deref() {
         draft.attributes.set_text("testimony.query.actor_id", &by.id);
     }
-    let (name, media) = (QUERY.to_owned(), "text/plain".to_owned());
-    draft.content.push(Field { name, media, bytes: query.text.as_bytes().to_vec() });
+    draft.content.push(text_field(QUERY, &query.text));
     draft
 }

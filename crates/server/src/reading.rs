@@ -9,6 +9,11 @@ use crate::intake::Intake;
 /// The field of content that holds a query: what people search for names other people.
 pub(crate) const QUERY: &str = "testimony.read.query";
 
+/// A field of content that is a text.
+pub(crate) fn text_field(name: &str, text: &str) -> Field {
+    Field { name: name.to_owned(), media: "text/plain".to_owned(), bytes: text.as_bytes().to_vec() }
+}
+
 /// One reading of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading<'a> {
@@ -69,8 +74,7 @@ impl<'a> Reading<'a> {
             attributes.set("testimony.read.scope", Value::List(scopes));
         }
         if !self.query.is_empty() {
-            let (name, media) = (QUERY.to_owned(), "text/plain".to_owned());
-            draft.content.push(Field { name, media, bytes: self.query.as_bytes().to_vec() });
+            draft.content.push(text_field(QUERY, self.query));
         }
         draft
     }

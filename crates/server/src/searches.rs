@@ -2,21 +2,20 @@
 
 mod saved;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use policy::Administration;
-use record::Timestamp;
 use search::{Limits, Search};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admission::Caller;
 use crate::api::{Api, bad_request, check_json, not_running};
+use crate::asked::Asked;
 use crate::problem::Problem;
 use crate::reading::Reading;
 pub(crate) use saved::SavedSearches;
@@ -59,17 +58,15 @@ async fn save(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    query: Result<Query<VersionQuery>, QueryRejection>,
+    Asked(VersionQuery { version }): Asked<VersionQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let Query(VersionQuery { version }) = query.map_err(|error| bad_request(error.body_text()))?;
     check_json(&headers)?;
     let name = named(name)?;
     let Wanted { query } = serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))?;
     let intake = api.intake().ok_or_else(|| not_running("no search can be saved in it"))?;
-    let now = Timestamp::from_micros(intake.world.clock.now_micros());
-    Search { query: query.clone(), ..Search::default() }.check(now).map_err(search::EngineError::from)?;
+    Search { query: query.clone(), ..Search::default() }.check(intake.now()).map_err(search::EngineError::from)?;
     changed(api, caller, "PUT", Change { name, query: Some(query), replaces: version }).await
 }
 
@@ -77,9 +74,8 @@ async fn remove(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    query: Result<Query<VersionQuery>, QueryRejection>,
+    Asked(VersionQuery { version }): Asked<VersionQuery>,
 ) -> Result<Response, Problem> {
-    let Query(VersionQuery { version }) = query.map_err(|error| bad_request(error.body_text()))?;
     changed(api, caller, "DELETE", Change { name: named(name)?, query: None, replaces: version }).await
 }
 

@@ -1,6 +1,6 @@
 //! `/witness/…`: this server as a witness of other logs (C2SP tlog-witness).
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -8,7 +8,8 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use witness::Refusal;
 
-use crate::api::{Api, bad_request};
+use crate::api::Api;
+use crate::asked::Asked;
 use crate::problem::Problem;
 
 /// C2SP tlog-witness, section "add-checkpoint".
@@ -36,9 +37,8 @@ pub(crate) struct WitnessedQuery {
 /// The latest checkpoint of a log that this witness has cosigned: what its cosignatures are remembered by.
 pub(crate) async fn witnessed(
     State(api): State<Api>,
-    query: Result<Query<WitnessedQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(query): Asked<WitnessedQuery>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let witness = api.witness().ok_or_else(no_witness)?;
     let note = witness.latest(&query.origin)?;
     let note = note.ok_or_else(|| Problem::not_found("this witness has cosigned no checkpoint of that log"))?;

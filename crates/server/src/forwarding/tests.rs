@@ -5,7 +5,7 @@ use forward::Parcel;
 use gateway::RulesInForce;
 use ledger::{Opened, Options};
 use proptest::prelude::*;
-use record::{Envelope, Field, Uuid, Value, once_id};
+use record::{Envelope, Field, Kind, Source, Uuid, Value, once_id, uuid_v7};
 use world::{Disk, Fault, ManualClock, SeededEntropy, SimulatedDisk, World};
 
 use super::*;

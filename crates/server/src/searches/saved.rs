@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
-use record::{Draft, Field, Kind, Outcome, Source, Timestamp, uuid_v7};
+use record::{Draft, Outcome, Timestamp};
 use search::{Engine, Limits};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::admission::Caller;
-use crate::intake::{Intake, RETRY_AFTER_S};
+use crate::admission::{Caller, record};
+use crate::intake::Intake;
 use crate::problem::Problem;
+use crate::reading::text_field;
 
 /// The door of these records. They are believed by it: no sender can say that theirs came through it.
 const PRODUCER: &str = "searches";
@@ -185,11 +186,7 @@ impl SavedSearches {
         };
         let draft = draft(intake, caller, &change, before + 1);
         let (at, actor) = (draft.time, draft.actor.clone());
-        if let Err(error) = intake.ledger.append(draft).await {
-            let detail = format!("this cannot be recorded: {error}; try again later");
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", detail);
-            return Err(problem.retry_after(RETRY_AFTER_S));
-        }
+        record(&intake.ledger, draft).await?;
         match change.query {
             Some(query) => {
                 let by = actor.map(|actor| actor.id.unwrap_or(actor.kind));
@@ -226,11 +223,7 @@ fn too_many() -> Problem {
 }
 
 fn draft(intake: &Intake, caller: &Caller, change: &Change, version: u64) -> Draft {
-    let world = &intake.world;
-    let time = Timestamp::from_micros(world.clock.now_micros());
-    let source = Source { producer: PRODUCER.into(), ..intake.reads.as_ref().clone() };
-    let mut draft = Draft::new(uuid_v7(time, &world.entropy.bytes()), time, Kind::Control, source.into());
-    draft.actor = caller.actor();
+    let mut draft = intake.control(caller, PRODUCER);
     draft.outcome = Some(Outcome::Completed);
     let attributes = &mut draft.attributes;
     attributes.set("testimony.control.change", "saved_search");
@@ -238,8 +231,7 @@ fn draft(intake: &Intake, caller: &Caller, change: &Change, version: u64) -> Dra
     attributes.set(VERSION, i64::try_from(version).unwrap_or(i64::MAX));
     attributes.set(STATE, if change.query.is_some() { "saved" } else { "deleted" });
     if let Some(query) = &change.query {
-        let (name, media) = (QUERY.to_owned(), "text/plain".to_owned());
-        draft.content.push(Field { name, media, bytes: query.as_bytes().to_vec() });
+        draft.content.push(text_field(QUERY, query));
     }
     draft
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gateway::RulesInForce;
 use ledger::{Ledger, Options};
+use record::Source;
 use search::SealAt;
 use world::World;
 
