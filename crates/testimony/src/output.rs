@@ -96,11 +96,21 @@ pub(crate) fn render(format: OutputFormat, sent: &Bytes, columns: &[&str], raw: 
         }
         OutputFormat::Json => {
             let answer: Answer = serde_json::from_slice(sent)?;
-            format!("{}\n", serde_json::to_string_pretty(&answer.rows)?)
+            json_list(&answer.rows)?
         }
         OutputFormat::Table => table(&serde_json::from_slice(sent)?, columns, raw),
     };
     Ok(text.into())
+}
+
+/// One list, for people to read.
+pub(crate) fn json_list(rows: &[Value]) -> anyhow::Result<String> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(rows)?))
+}
+
+/// A row a line.
+pub(crate) fn json_lines(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
 /// Objects side by side, with these members as columns.

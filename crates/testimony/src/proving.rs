@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use access::{Action, Role, Scope, allows};
 use anyhow::Context as _;
 use bytes::Bytes;
-use search::check_row;
+use search::{check_row, content_name};
 use serde_json::{Value, json};
 use tlog::{
     Bundle, Checkpoint, EntriesPath, Hash, PolicyError, ProveError, Prover, TILE_WIDTH, TilePath, TrustPolicy,
@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use verify::Evidence;
 
 use crate::client::Client;
+use crate::terminal::escaped;
 use crate::trust::Trust;
 
 /// A checkpoint that covers a durable record is published within a second or so.
@@ -58,6 +59,11 @@ pub(crate) struct Proven {
 
 /// What does not hold, a sentence each.
 pub(crate) type Findings = Vec<String>;
+
+/// What does not hold, for a terminal.
+pub(crate) fn a_line_each(findings: &Findings) -> String {
+    findings.iter().map(|finding| format!("✗ {}\n", escaped(finding))).collect()
+}
 
 /// Why the key is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,13 +140,15 @@ pub(crate) fn prove(asked: &Asked<'_>, trust: &Trust, rows: &[Value]) -> anyhow:
     } else {
         asked.one_by_one(&policy, rows, &indexes)?
     };
-    let has_content =
-        rows.iter().any(|row| CONTENT.iter().any(|name| row.get(*name).is_some_and(|text| !text.is_null())));
+    let members = rows.iter().filter_map(Value::as_object).flatten();
+    let has_content = members.into_iter().any(|(name, said)| is_content(name) && !said.is_null());
     Ok(proven.map(|(vouched, proofs)| Proven { proofs, vouched, believed, has_content }))
 }
 
-/// What of a row is content.
-const CONTENT: [&str; 6] = ["input", "output", "arguments", "result", "parameters", "content"];
+/// Whether a member of a row is content: a field that has a column, or all others.
+fn is_content(name: &str) -> bool {
+    name == "content" || content_name(name) != name
+}
 
 impl Asked<'_> {
     /// Whom to believe: who was named, or else the log's own key.

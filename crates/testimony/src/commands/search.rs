@@ -12,8 +12,8 @@ use crate::Verdict;
 use crate::chart;
 use crate::client::{Client, Target, query_string, runtime};
 use crate::commands::searches::{meant, name_in, save};
-use crate::output::{Answer, OutputFormat, Printing, render};
-use crate::proving::{Asked, prove};
+use crate::output::{Answer, OutputFormat, Printing, json_lines, json_list, render};
+use crate::proving::{Asked, a_line_each, prove};
 use crate::terminal::{escaped, hint, print};
 use crate::trust::Trust;
 
@@ -61,8 +61,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<Verdict> {
+    let (client, runtime) = (arguments.target.open()?, runtime()?);
     if arguments.save.is_some() || name_in(&arguments.query).is_some() {
-        let (client, runtime) = (arguments.target.open()?, runtime()?);
         let Some(query) = runtime.block_on(meant(&client, &arguments.query))? else { return Ok(Verdict::NotFound) };
         if let Some(name) = &arguments.save {
             return runtime.block_on(save(&client, name, &query, arguments.replace));
@@ -70,16 +70,16 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<Verdict> {
         arguments.query = query;
     }
     if arguments.prove {
-        return proven(&arguments);
+        return proven(&Asked { client: &client, runtime: &runtime }, &arguments);
     }
     anyhow::ensure!(!arguments.trust.is_said(), "--key and --policy say whom to believe with --prove");
-    print(&answered(arguments, chart::width())?)?;
+    print(&runtime.block_on(answered(&client, arguments, chart::width()))?)?;
     Ok(Verdict::Good)
 }
 
 /// Finds records, and prints those only if all of them hold.
-fn proven(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let Arguments { query, since, until, limit, trust, printing, target, .. } = arguments;
+fn proven(asked: &Asked<'_>, arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let Arguments { query, since, until, limit, trust, printing, .. } = arguments;
     let format = printing.format()?;
     anyhow::ensure!(
         matches!(format, OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl),
@@ -91,17 +91,16 @@ fn proven(arguments: &Arguments) -> anyhow::Result<Verdict> {
         !outline.is_ok_and(|outline| outline.stage.is_some()),
         "what a stage makes of records is in no log: leave out the stage, or --prove"
     );
-    let (client, runtime) = (target.open()?, runtime()?);
-    let sent = runtime.block_on(ask(&client, &search, limit.unwrap_or(ROWS), "json"))?;
+    let sent = asked.runtime.block_on(ask(asked.client, &search, limit.unwrap_or(ROWS), "json"))?;
     let mut answer: Answer = serde_json::from_slice(&sent)?;
     if answer.rows.is_empty() {
         print(&render(format, &sent, &COLUMNS, printing.raw)?)?;
         return Ok(Verdict::Good);
     }
-    let proven = match prove(&Asked { client: &client, runtime: &runtime }, trust, &answer.rows)? {
+    let proven = match prove(asked, trust, &answer.rows)? {
         Ok(proven) => proven,
         Err(findings) => {
-            let lines = findings.iter().map(|finding| format!("✗ {}\n", escaped(finding))).collect::<String>();
+            let lines = a_line_each(&findings);
             hint(&format!("{lines}NOT VERIFIED: {} of {} records\n", findings.len(), answer.rows.len()));
             return Ok(Verdict::VerificationFailed);
         }
@@ -117,32 +116,29 @@ fn proven(arguments: &Arguments) -> anyhow::Result<Verdict> {
         row["proof"] = proof.to_json();
     }
     print(&match format {
-        OutputFormat::Jsonl => answer.rows.iter().map(|row| format!("{row}\n")).collect(),
-        _ => format!("{}\n", serde_json::to_string_pretty(&answer.rows)?),
+        OutputFormat::Jsonl => json_lines(&answer.rows),
+        _ => json_list(&answer.rows)?,
     })?;
     hint(&said);
     Ok(Verdict::Good)
 }
 
 /// What is printed, a chart for a terminal so many columns wide.
-fn answered(arguments: Arguments, width: usize) -> anyhow::Result<Bytes> {
-    let Arguments { query, since, until, limit, chart, printing, target, .. } = arguments;
+async fn answered(client: &Client, arguments: Arguments, width: usize) -> anyhow::Result<Bytes> {
+    let Arguments { query, since, until, limit, chart, printing, .. } = arguments;
     let search = Search { query, since, until };
     let now = Timestamp::from_micros(World::real().clock.now_micros());
     let outline = Outline::of(&search, now);
-    let client = target.open()?;
-    runtime()?.block_on(async {
-        if chart {
-            let (staged, search) = drawable(&client, search, outline?, now).await?;
-            let sent = ask(&client, &search, limit.unwrap_or(BARS), "json").await?;
-            return Ok(chart::draw(&sent, staged, width, printing.raw)?.into());
-        }
-        let format = printing.format()?;
-        let sent = ask(&client, &search, limit.unwrap_or(ROWS), format.wire()).await?;
-        // What is wrong with a query is the server's to say.
-        let is_staged = outline.is_ok_and(|outline| outline.stage.is_some());
-        render(format, &sent, if is_staged { &[] } else { &COLUMNS }, printing.raw)
-    })
+    if chart {
+        let (staged, search) = drawable(client, search, outline?, now).await?;
+        let sent = ask(client, &search, limit.unwrap_or(BARS), "json").await?;
+        return Ok(chart::draw(&sent, staged, width, printing.raw)?.into());
+    }
+    let format = printing.format()?;
+    let sent = ask(client, &search, limit.unwrap_or(ROWS), format.wire()).await?;
+    // What is wrong with a query is the server's to say.
+    let is_staged = outline.is_ok_and(|outline| outline.stage.is_some());
+    render(format, &sent, if is_staged { &[] } else { &COLUMNS }, printing.raw)
 }
 
 async fn ask(client: &Client, search: &Search, limit: usize, format: &str) -> anyhow::Result<Bytes> {
@@ -235,7 +231,9 @@ mod tests {
         let told = |arguments: &[&str]| {
             let given = ["search", "--data", data.to_str().unwrap()];
             let command = Command::try_parse_from(given.iter().chain(arguments)).unwrap();
-            let told = answered(command.arguments, 80).unwrap_or_else(|error| format!("error: {error}\n").into());
+            let client = command.arguments.target.open().unwrap();
+            let told = runtime().unwrap().block_on(answered(&client, command.arguments, 80));
+            let told = told.unwrap_or_else(|error| format!("error: {error}\n").into());
             format!("$ {}\n{}", arguments.join(" "), String::from_utf8_lossy(&told))
         };
         let searches = [

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Verdict;
 use crate::client::{Client, Target, percent_encoded, query_string, runtime};
-use crate::output::{OutputFormat, Printing, listing};
+use crate::output::{OutputFormat, Printing, json_lines, json_list, listing};
 use crate::terminal::{escaped, print};
 
 #[derive(Debug, Args)]
@@ -88,8 +88,8 @@ fn not_found(name: &str) -> Verdict {
 fn shown(columns: &[&str], rows: Vec<Value>, printing: &Printing) -> anyhow::Result<String> {
     Ok(match printing.format()? {
         OutputFormat::Table => listing(columns, rows),
-        OutputFormat::Jsonl => rows.iter().map(|row| format!("{row}\n")).collect(),
-        OutputFormat::Json => format!("{}\n", serde_json::to_string_pretty(&rows)?),
+        OutputFormat::Jsonl => json_lines(&rows),
+        OutputFormat::Json => json_list(&rows)?,
         OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => {
             anyhow::bail!("saved searches are printed as -o table, -o json or -o jsonl")
         }

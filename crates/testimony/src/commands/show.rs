@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::Verdict;
 use crate::client::{Target, percent_encoded, runtime};
-use crate::output::OutputFormat;
-use crate::proving::{Asked, prove};
+use crate::output::{OutputFormat, json_lines, json_list};
+use crate::proving::{Asked, a_line_each, prove};
 use crate::story;
 use crate::terminal::{escaped, print};
 use crate::trust::Trust;
@@ -44,8 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
             print(&story::tell(&arguments.id, &records, arguments.raw))?;
             return verified(&Asked { client: &client, runtime: &runtime }, &arguments.trust, &records);
         }
-        Some(OutputFormat::Jsonl) => records.iter().map(|record| format!("{record}\n")).collect(),
-        Some(OutputFormat::Json) => format!("{}\n", serde_json::to_string_pretty(&records)?),
+        Some(OutputFormat::Jsonl) => json_lines(&records),
+        Some(OutputFormat::Json) => json_list(&records)?,
         Some(OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow) => {
             anyhow::bail!("a story has no columns: use -o json or -o jsonl, or `testimony sql`")
         }
@@ -61,8 +61,7 @@ fn verified(asked: &Asked<'_>, trust: &Trust, records: &[Value]) -> anyhow::Resu
             Ok(Verdict::Good)
         }
         Ok(Err(findings)) => {
-            let lines = findings.iter().map(|finding| format!("✗ {}\n", escaped(finding))).collect::<String>();
-            print(&format!("\n{lines}NOT VERIFIED\n"))?;
+            print(&format!("\n{}NOT VERIFIED\n", a_line_each(&findings)))?;
             Ok(Verdict::VerificationFailed)
         }
         // Whom somebody names must be heard; a log that cannot be had tells nothing against the story.
