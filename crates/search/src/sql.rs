@@ -100,9 +100,12 @@ impl Sessions {
 
     /// A session in which there is nothing but a snapshot.
     pub(crate) fn session(&self, table: RecordsTable) -> Result<SessionContext, SqlError> {
-        let builder = SessionStateBuilder::new_with_default_features()
-            .with_config(self.config.clone())
-            .with_runtime_env(self.runtime.clone());
+        self.session_of(table, self.config.clone())
+    }
+
+    fn session_of(&self, table: RecordsTable, config: SessionConfig) -> Result<SessionContext, SqlError> {
+        let builder =
+            SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(self.runtime.clone());
         let builder = ends(builder).with_physical_optimizer_rule(Arc::new(CutsOut));
         let session = SessionContext::new_with_state(builder.build());
         session.register_table("records", Arc::new(table)).map_err(invalid)?;
@@ -122,7 +125,8 @@ impl Sessions {
         if view.is_restricted() && is_explain(&parsed) {
             return Err(SqlError::ExplainsMore);
         }
-        let session = self.session(RecordsTable::visible(snapshot, view))?;
+        let config = self.config.clone().with_batch_size(SQL_BATCH_ROWS);
+        let session = self.session_of(RecordsTable::visible(snapshot, view), config)?;
         if among != lit(true) {
             let found = session.table("records").await.and_then(|all| all.filter(among)).map_err(invalid)?.into_view();
             session.deregister_table("records").map_err(invalid)?;
@@ -133,8 +137,6 @@ impl Sessions {
             session.register_table("calls", view).map_err(invalid)?;
         }
         bounds::withdraw(&session);
-        let config = self.config.clone().with_batch_size(SQL_BATCH_ROWS);
-        *session.state_ref().write().config_mut() = config;
         let plan = session.state().statement_to_plan(parsed).await.map_err(invalid)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan).map_err(|_| SqlError::NotAQuery)?;

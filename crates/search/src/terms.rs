@@ -246,13 +246,10 @@ impl Terms {
         if head.take(8) != Some(MAGIC) {
             return Err(damaged());
         }
-        let mut number = || head.take(4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-        let rows = number().ok_or_else(damaged)? as usize;
-        let mut time = || head.take(8).and_then(|bytes| bytes.try_into().ok()).map(i64::from_le_bytes);
-        let times = time().zip(time()).ok_or_else(damaged)?;
-        let mut number = || head.take(4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-        let (filter_bytes, directory_bytes) = number().zip(number()).ok_or_else(damaged)?;
-        let crc = number().ok_or_else(damaged)?;
+        let rows = head.u32().ok_or_else(damaged)? as usize;
+        let times = head.i64().zip(head.i64()).ok_or_else(damaged)?;
+        let (filter_bytes, directory_bytes) = head.u32().zip(head.u32()).ok_or_else(damaged)?;
+        let crc = head.u32().ok_or_else(damaged)?;
         let length = filter_bytes as usize + directory_bytes as usize;
         let kept = disk.read_part(path, HEAD_BYTES as u64, length).map_err(io)?;
         let summed = whole_head.get(..HEAD_BYTES - 4).unwrap_or_default();
@@ -407,6 +404,14 @@ impl<'b> Bytes<'b> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        Some(i64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
     fn varint(&mut self) -> Option<usize> {
