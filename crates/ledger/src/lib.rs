@@ -26,6 +26,7 @@
 //! | `published` | reading the published log |
 //! | `identity` | the log's key and the fingerprint key |
 //! | `rotation` | a new key for the log |
+//! | `rebuilding` | the tiles of the published log made anew |
 //! | `archive` | reading the directory of a stopped log |
 //! | `backlog` | what waits to be delivered elsewhere, and its bound |
 //!
@@ -40,6 +41,7 @@ mod identity;
 mod ledger;
 mod once;
 mod published;
+mod rebuilding;
 mod receipt;
 mod recovery;
 mod rotation;
@@ -56,6 +58,7 @@ pub use follow::{DurablePoint, FollowError, Follower, Portion};
 pub use identity::{Identity, IdentityError};
 pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Submitted};
 pub use published::{PublishedLog, Unreadable};
+pub use rebuilding::{RebuildError, rebuild_tiles};
 pub use receipt::Receipt;
 pub use recovery::{Damage, Torn};
 pub use rotation::{RotateError, Rotation, rotate_key};

@@ -279,7 +279,7 @@ impl TileWriter {
     }
 }
 
-fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match disk.replace(path, bytes) {
         // The first tile of a directory makes it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -290,7 +290,7 @@ fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn hash_bytes(hashes: &[Hash]) -> Vec<u8> {
+pub(crate) fn hash_bytes(hashes: &[Hash]) -> Vec<u8> {
     hashes.iter().flat_map(|hash| hash.0).collect()
 }
 

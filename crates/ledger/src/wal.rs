@@ -175,13 +175,15 @@ impl Wal {
         (index < self.size).then_some(Durable(index))
     }
 
-    /// Begins a new segment when the present one is long enough. On a full disk the present one just grows
+    /// Begins a new segment when the present one is long enough, or of another day: what a segment holds goes with it, and retention
+    /// counts in days. On a full disk the present one just grows
     /// on; whether there is room for frames is decided where they are written.
     ///
     /// # Errors
     /// When the device fails otherwise: a head that may or may not be there must not be gone on beside.
-    pub(crate) fn roll_when_full(&mut self, tally: &Tally) -> io::Result<()> {
-        if self.length - self.head < self.segment_bytes_max || self.segments.last() == Some(&tally.size()) {
+    pub(crate) fn roll_when_due(&mut self, tally: &Tally, is_another_day: bool) -> io::Result<()> {
+        let is_due = is_another_day || self.length - self.head >= self.segment_bytes_max;
+        if !is_due || self.segments.last() == Some(&tally.size()) {
             return Ok(());
         }
         match new_segment(self.disk.as_ref(), &self.dir, &self.origin, tally) {

@@ -111,6 +111,11 @@ fn write(mut slot: MutexGuard<'_, Option<Writer>>, records: &[&Unsequenced]) -> 
     }
 }
 
+/// Days since the epoch, in UTC.
+fn day_of(time: Timestamp) -> i64 {
+    time.as_micros().div_euclid(24 * 60 * 60 * 1_000_000)
+}
+
 /// There is no room: nothing was written, and it may be tried again.
 fn full(cause: String) -> WriteError {
     WriteError::Full(std::io::Error::new(std::io::ErrorKind::StorageFull, cause))
@@ -130,9 +135,10 @@ impl Writer {
         let batch = self.wal.append_durably(frame)?.map(Arc::new);
         self.once.take_in(&new, self.tally.size());
         self.tally = tally;
-        self.last_received = received;
+        let is_another_day = day_of(std::mem::replace(&mut self.last_received, received)) != day_of(received);
         self.is_full.store(false, Ordering::Relaxed);
-        let gone_on = self.wal.release(self.shared.held_from()).and_then(|()| self.wal.roll_when_full(&self.tally));
+        let released = self.wal.release(self.shared.held_from());
+        let gone_on = released.and_then(|()| self.wal.roll_when_due(&self.tally, is_another_day));
         self.shared.set_wanted_durable(self.wal.wanted_durable());
         let written = batch.clone().map(|batch| Written { batch: Some(batch), spots: spots.into() });
         self.shared.publish(batch);

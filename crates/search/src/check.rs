@@ -1,6 +1,5 @@
 //! Segments against the leaves they were made from: nothing missing, nothing added, nothing changed.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,13 +12,16 @@ use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use record::Envelope;
-use tlog::{Bundle, TILE_WIDTH};
 use world::{Disk, World};
 
-use crate::columns::{COLUMNS, From, Row, plain};
+use crate::columns::{COLUMNS, From, Row, is_content, plain};
+use crate::leaves::{BundleReader, Leaves};
+use crate::parts::FileInParts;
+use crate::retention::Removal;
 use crate::rows;
-use crate::segment::{self, Segment};
+use crate::segment::{self, Kept, Segment};
 use crate::stored::StoredContent;
+use crate::writing::check_digest;
 
 /// Rows that are compared at a time: few enough that what is read of them stays in a core's cache.
 const BATCH_ROWS: usize = 1_024;
@@ -35,43 +37,48 @@ pub struct SegmentFinding {
 }
 
 impl SegmentFinding {
-    fn of(segment: &Segment, what: String) -> Self {
+    pub(crate) fn of(segment: &Segment, what: String) -> Self {
         Self { place: format!("segments/{}", segment.path), what }
     }
 }
 
-/// Appends the entry bundle with a number to a buffer, or says why it cannot.
-pub type BundleReader<'a> = dyn Fn(u64, &mut Vec<u8>) -> Result<(), String> + Sync + 'a;
-
 /// Checks every segment below a data directory on `threads` threads, and that they cover the log from its start to
-/// where the write-ahead log holds it. `progress` is told how many rows have been checked since it was last called.
+/// where the write-ahead log holds it. What they lack must have been removed by a record, which lies in a segment or was `told` of. `progress` is
+/// told how many rows have been checked since it was last called.
 /// Gives everything that was found, and one past the last record that lies in a segment.
 #[must_use]
 pub fn check_segments(
     world: &World,
     data: &Path,
     wal_first: u64,
+    told: Removal,
     threads: usize,
     bundles: &BundleReader<'_>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> (Vec<SegmentFinding>, u64) {
     let dir = data.join("segments");
     let segments = match segment::list(world.disk.as_ref(), &dir) {
-        Ok(segments) => segments,
+        Ok(listed) => listed.segments,
         Err(error) => return (vec![SegmentFinding { place: "segments".into(), what: error.to_string() }], 0),
     };
     let (mut findings, end) = check_cover(&segments, wal_first);
-    let queue = Mutex::new(Queue { disk: world.disk.as_ref(), dir: &dir, segments: segments.iter(), open: None });
+    let queue = Mutex::new(Queue { disk: &world.disk, dir: &dir, segments: segments.iter(), open: None });
+    let removal = Mutex::new(told);
     let worker = || {
-        let (mut found, mut leaves) = (Vec::new(), Leaves::default());
+        let (mut found, mut leaves, mut learned) = (Vec::new(), Leaves::default(), Removal::default());
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             match next {
-                None => return found,
+                None => {
+                    let mut removal = removal.lock().unwrap_or_else(PoisonError::into_inner);
+                    *removal = removal.and(learned);
+                    return found;
+                }
                 Some(Err(finding)) => found.push(finding),
                 Some(Ok((segment, group))) => {
                     let checked = check_row_group(&segment, group, &mut leaves, bundles, progress);
-                    if let Err(what) = checked.and_then(|()| segment.group_is_done()) {
+                    let checked = checked.map(|removal| learned = learned.and(removal));
+                    if let Err(what) = checked.and_then(|()| segment.group_is_done(&mut leaves, bundles)) {
                         found.push(SegmentFinding::of(&segment.segment, what));
                     }
                 }
@@ -84,7 +91,17 @@ pub fn check_segments(
             findings.extend(handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
     });
+    findings.extend(check_kept(&segments, removal.into_inner().unwrap_or_else(PoisonError::into_inner)));
     (findings, end)
+}
+
+/// What segments lack must have been removed by a record that says so.
+fn check_kept(segments: &[Segment], removal: Removal) -> impl Iterator<Item = SegmentFinding> + '_ {
+    let lacking = segments.iter().filter(move |segment| segment.kept > removal.leaves(segment.end));
+    lacking.map(|segment| {
+        let gone = if segment.kept == Kept::Records { "content is" } else { "records are" };
+        SegmentFinding::of(segment, format!("its {gone} gone, and no record of the log says that this was removed"))
+    })
 }
 
 /// Segments must lie side by side from record 0 on, up to the write-ahead log.
@@ -111,7 +128,7 @@ fn check_cover(segments: &[Segment], wal_first: u64) -> (Vec<SegmentFinding>, u6
 
 /// Row groups that wait to be checked. Segments are opened one after the other, and shared by the threads.
 struct Queue<'s> {
-    disk: &'s dyn Disk,
+    disk: &'s Arc<dyn Disk>,
     dir: &'s Path,
     segments: std::slice::Iter<'s, Segment>,
     open: Option<(Arc<OpenSegment>, Range<usize>)>,
@@ -129,7 +146,8 @@ impl Iterator for Queue<'_> {
             let segment = self.segments.next()?;
             match OpenSegment::open(self.disk, self.dir, segment) {
                 Ok(open) => {
-                    let groups = 0..open.metadata.metadata().num_row_groups();
+                    // One at least: that of no rows, after which what is missing is looked for.
+                    let groups = 0..open.metadata.metadata().num_row_groups().max(1);
                     self.open = Some((Arc::new(open), groups));
                 }
                 Err(what) => {
@@ -143,7 +161,7 @@ impl Iterator for Queue<'_> {
 /// A segment whose bytes are those that were sealed.
 struct OpenSegment {
     segment: Segment,
-    bytes: bytes::Bytes,
+    file: FileInParts,
     metadata: ArrowReaderMetadata,
     /// Which of its records have been met.
     seen: Vec<AtomicBool>,
@@ -151,41 +169,40 @@ struct OpenSegment {
 }
 
 impl OpenSegment {
-    fn open(disk: &dyn Disk, dir: &Path, segment: &Segment) -> Result<Self, String> {
+    fn open(disk: &Arc<dyn Disk>, dir: &Path, segment: &Segment) -> Result<Self, String> {
         let file = dir.join(&segment.path);
-        let bytes = bytes::Bytes::from(disk.read(&file).map_err(|error| error.to_string())?);
-        let stated =
-            disk.read(&segment::digest_path(&file)).map_err(|error| format!("its .sha256 cannot be read: {error}"))?;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if stated != format!("{}  {name}\n", segment::digest(&bytes)).into_bytes() {
-            return Err("its bytes do not have the SHA-256 beside it: one of the two was changed".into());
-        }
+        check_digest(disk.as_ref(), &file)?;
+        let file = FileInParts::open(disk, &file).map_err(|error| error.to_string())?;
         let metadata =
-            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::default()).map_err(|error| error.to_string())?;
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|error| error.to_string())?;
         let records = segment.end.checked_sub(segment.first).ok_or("its name ends before it begins")?;
         let records = usize::try_from(records).map_err(|error| error.to_string())?;
         let rows = metadata.metadata().file_metadata().num_rows();
-        if usize::try_from(rows) != Ok(records) {
+        if segment.kept != Kept::Control && usize::try_from(rows) != Ok(records) {
             return Err(format!("it has {rows} rows where {records} belong"));
         }
+        let groups = metadata.metadata().num_row_groups().max(1);
         Ok(Self {
             segment: segment.clone(),
             seen: (0..records).map(|_| AtomicBool::new(false)).collect(),
-            groups_left: AtomicUsize::new(metadata.metadata().num_row_groups()),
-            bytes,
+            groups_left: AtomicUsize::new(groups),
+            file,
             metadata,
         })
     }
 
-    /// Once the last group is done, every record must have been met.
-    fn group_is_done(&self) -> Result<(), String> {
+    /// Once the last group is done, every record must have been met that is to be there.
+    fn group_is_done(&self, leaves: &mut Leaves, bundles: &BundleReader<'_>) -> Result<(), String> {
         if self.groups_left.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
-        match self.seen.iter().position(|seen| !seen.load(Ordering::Relaxed)) {
-            Some(missing) => Err(format!("record {} is missing", self.segment.first + missing as u64)),
-            None => Ok(()),
+        let missing = self.seen.iter().zip(self.segment.first..).filter(|(seen, _)| !seen.load(Ordering::Relaxed));
+        for (nth, (_, index)) in missing.enumerate() {
+            if self.segment.kept != Kept::Control || leaves.is_control(index, nth, bundles)? {
+                return Err(format!("record {index} is missing"));
+            }
         }
+        Ok(())
     }
 
     fn meet(&self, index: u64) -> Result<(), String> {
@@ -198,14 +215,19 @@ impl OpenSegment {
     }
 }
 
+/// What leaves say was removed, when everything is as they say.
 fn check_row_group(
     segment: &OpenSegment,
     group: usize,
     leaves: &mut Leaves,
     bundles: &BundleReader<'_>,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), String> {
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(segment.bytes.clone(), segment.metadata.clone())
+) -> Result<Removal, String> {
+    let mut removal = Removal::default();
+    if segment.metadata.metadata().num_row_groups() == 0 {
+        return Ok(removal);
+    }
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(segment.file.clone(), segment.metadata.clone())
         .with_row_groups(vec![group])
         .with_batch_size(BATCH_ROWS)
         .build()
@@ -219,24 +241,29 @@ fn check_row_group(
             segment.meet(*index)?;
             leaves.fetch(*index, bundles)?;
         }
-        check_batch(&batch, indexes.values(), leaves)?;
+        removal = removal.and(check_batch(&batch, segment.segment.kept, indexes.values(), leaves)?);
         progress(batch.num_rows() as u64);
     }
-    Ok(())
+    Ok(removal)
 }
 
-fn check_batch(batch: &RecordBatch, indexes: &[u64], leaves: &Leaves) -> Result<(), String> {
+/// What leaves say was removed, when everything is as they say.
+fn check_batch(batch: &RecordBatch, kept: Kept, indexes: &[u64], leaves: &Leaves) -> Result<Removal, String> {
     let stored = StoredContent::of(batch)?;
-    let mut rows = Vec::with_capacity(batch.num_rows());
+    let (mut rows, mut removal) = (Vec::with_capacity(batch.num_rows()), Removal::default());
     for (at, index) in indexes.iter().enumerate() {
         let leaf = leaves.leaf(*index).ok_or_else(|| format!("the log does not have record {index}"))?;
         let envelope = Envelope::parse(leaf).map_err(|error| format!("record {index}: {error}"))?;
-        stored.check(at, &envelope).map_err(|what| format!("record {index}: {what}"))?;
+        let is_erasable = kept == Kept::Records && envelope.kind != "control";
+        stored.check(at, &envelope, is_erasable).map_err(|what| format!("record {index}: {what}"))?;
+        removal.learn_from(&envelope);
         rows.push(Row { index: *index, envelope, content: None });
     }
-    for (column, found) in COLUMNS.iter().zip(batch.columns()) {
+    for (field, found) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        // A column that this version does not know was told of by another; one that is not there is null in every row.
+        let Some(column) = COLUMNS.iter().find(|column| column.name == field.name()) else { continue };
         // Content has been held against its commitments.
-        if matches!(column.from, From::Content(_) | From::OtherContent | From::Seed) {
+        if is_content(column.name) {
             continue;
         }
         if let Some(row) = first_difference(&column.from, &rows, found).map_err(|error| error.to_string())? {
@@ -244,7 +271,7 @@ fn check_batch(batch: &RecordBatch, indexes: &[u64], leaves: &Leaves) -> Result<
             return Err(format!("record {index}: column {} is not what the leaf says", column.name));
         }
     }
-    Ok(())
+    Ok(removal)
 }
 
 /// The first row in which a column is not what it would be if it were made anew. Texts, which most columns are, are compared
@@ -279,44 +306,6 @@ fn same_attributes(row: &Row<'_>, found: &StructArray) -> bool {
         && expected
             .zip(found)
             .all(|((key, value), (found_key, found_value))| key == found_key && value.as_deref() == found_value)
-}
-
-/// The leaves that one row group needs, in the bundles they lie in. Its memory is used again for the next group.
-#[derive(Default)]
-struct Leaves {
-    bundles: Vec<u8>,
-    /// For each bundle that has been read, where the leaves in it are.
-    spans: HashMap<u64, Vec<Range<usize>>>,
-}
-
-impl Leaves {
-    fn clear(&mut self) {
-        self.bundles.clear();
-        self.spans.clear();
-    }
-
-    /// Reads the bundle that a record lies in, unless it is here.
-    fn fetch(&mut self, index: u64, read: &BundleReader<'_>) -> Result<(), String> {
-        let number = index / TILE_WIDTH;
-        if self.spans.contains_key(&number) {
-            return Ok(());
-        }
-        let mut end = self.bundles.len();
-        read(number, &mut self.bundles)?;
-        let mut spans = Vec::new();
-        for entry in Bundle::new(self.bundles.get(end..).unwrap_or_default()) {
-            let entry = entry.map_err(|error| format!("entries of bundle {number}: {error}"))?;
-            spans.push(end + 2..end + 2 + entry.len());
-            end += 2 + entry.len();
-        }
-        self.spans.insert(number, spans);
-        Ok(())
-    }
-
-    fn leaf(&self, index: u64) -> Option<&[u8]> {
-        let at = usize::try_from(index % TILE_WIDTH).ok()?;
-        self.bundles.get(self.spans.get(&(index / TILE_WIDTH))?.get(at)?.clone())
-    }
 }
 
 #[cfg(test)]

@@ -221,6 +221,12 @@ pub(crate) fn find(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().take(VISIBLE).find(|column| column.name == name)
 }
 
+/// Whether a column holds what may be erased.
+pub(crate) fn is_content(name: &str) -> bool {
+    let holds = |column: &Column| matches!(column.from, From::Content(_) | From::OtherContent | From::Seed);
+    COLUMNS.iter().any(|column| column.name == name && holds(column))
+}
+
 /// The names of the columns that SQL sees, and what people call them besides.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let columns = COLUMNS.iter().take(VISIBLE).map(|column| column.name);

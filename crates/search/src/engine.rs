@@ -1,7 +1,9 @@
 //! The engine: follows the ledger, seals segments, answers queries.
 
+mod upkeep;
+
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,16 +13,17 @@ use datafusion::object_store::local::LocalFileSystem;
 use datafusion::prelude::{DataFrame, col, lit};
 use ledger::{Batch, FollowError, Follower, Ledger};
 use record::Timestamp;
-use world::{World, give_way};
+use world::World;
 
 use crate::answer::Answer;
+use crate::compaction::CompactAt;
 use crate::ending::GivenUp;
-use crate::indexing::index;
 use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
 use crate::live::Live;
 use crate::queries::{Queries, Stopped};
+use crate::retention::Removal;
 use crate::running::{AbortOnDrop, Running, collect, failed};
-use crate::segment::{self, Indexed, Segment};
+use crate::segment::{self, Indexed, Listed, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
 use crate::stored::StoredRecord;
 use crate::table::{RecordsTable, Snapshot};
@@ -28,9 +31,6 @@ use crate::view::View;
 
 /// The name under which this follower holds the write-ahead log.
 const NAME: &str = "search";
-/// How often the background thread looks whether there is something to seal. Queries do not wait for it: they
-/// read up to the durable point themselves.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// With more than so many segments' worth in memory a query seals before it goes on.
 const UNSEALED_MAX: usize = 3;
 /// The stack on which queries are planned: nested SQL recurses.
@@ -129,12 +129,22 @@ struct Inner {
 struct Sealing {
     ledger: Ledger,
     at: SealAt,
+    compact_at: CompactAt,
     /// Held while a segment is written.
     lock: Mutex<()>,
 }
 
 struct State {
+    /// In the order of the log.
     segments: Vec<Segment>,
+    /// Those that were replaced and may still be read.
+    retired: Vec<Segment>,
+    /// Whether some are being rewritten.
+    is_rewriting: bool,
+    /// Whether files of some that were replaced are being removed.
+    is_removing: bool,
+    /// What is gone, or is to go.
+    removal: Removal,
     live: Live,
     /// Reads the ledger up to its durable point; none for a log that is not growing.
     follower: Option<Follower>,
@@ -165,48 +175,12 @@ impl State {
 }
 
 impl Engine {
-    /// An engine over a log that is being written. It seals segments as the log grows.
-    ///
-    /// # Errors
-    /// When the folder of segments cannot be used.
-    pub fn follow(world: &World, data: &Path, ledger: &Ledger, seal_at: SealAt) -> Result<Self, EngineError> {
-        let engine = Self::open(world, data, ledger.origin())?;
-        let first = engine.lock().live.first();
-        ledger.hold(NAME, first);
-        engine.lock().follower = Some(ledger.follow(first));
-        let (stop, stopped) = sync_channel(1);
-        let _ = engine.0.sealing.set(Sealing { ledger: ledger.clone(), at: seal_at, lock: Mutex::new(()) });
-        let worker = engine.clone();
-        let thread = std::thread::Builder::new().name("search".into()).spawn(move || {
-            // Recording goes first: what is not sealed yet is searchable all the same, once somebody asks.
-            give_way();
-            let mut wait = LOOK_EVERY;
-            while matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
-                wait = match worker.advance(1) {
-                    Ok(true) => Duration::ZERO,
-                    // Sealing goes first: it lets go of memory, while what is not indexed yet is only slower to look through.
-                    Ok(false) if worker.index_one() => Duration::ZERO,
-                    Ok(false) => LOOK_EVERY,
-                    Err(error) => {
-                        tracing::error!(%error, "search cannot follow the log");
-                        LOOK_EVERY
-                    }
-                };
-            }
-        });
-        let thread = thread.map_err(|error| EngineError::Io(data.to_owned(), error))?;
-        if let Some(background) = engine.background().as_mut() {
-            background.sealing = Some((stop, thread));
-        }
-        Ok(engine)
-    }
-
     /// An engine over a stopped log: the segments on disk, and the batches of the write-ahead log after them.
     ///
     /// # Errors
     /// When the folder of segments cannot be used.
     pub fn of_stopped(world: &World, data: &Path, origin: &str, batches: Vec<Batch>) -> Result<Self, EngineError> {
-        let engine = Self::open(world, data, origin)?;
+        let (engine, _) = Self::open(world, data, origin)?;
         {
             let mut state = engine.lock();
             for batch in batches {
@@ -219,11 +193,13 @@ impl Engine {
         Ok(engine)
     }
 
-    fn open(world: &World, data: &Path, origin: &str) -> Result<Self, EngineError> {
+    /// With what lies in the folder of segments and does not count.
+    fn open(world: &World, data: &Path, origin: &str) -> Result<(Self, Listed), EngineError> {
         let dir = data.join("segments");
         let io = |error| EngineError::Io(dir.clone(), error);
         world.disk.create_dirs(&dir).map_err(io)?;
-        let mut segments = segment::list(world.disk.as_ref(), &dir).map_err(io)?;
+        let mut listed = segment::list(world.disk.as_ref(), &dir).map_err(io)?;
+        let mut segments = std::mem::take(&mut listed.segments);
         segments.iter_mut().for_each(|segment| segment.open_terms(world.disk.as_ref(), &dir));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let store = LocalFileSystem::new_with_prefix(&dir).map_err(|error| io(std::io::Error::other(error)))?;
@@ -235,17 +211,27 @@ impl Engine {
             .build()
             .map_err(io)?;
         let live = Live::from(segments.last().map_or(0, |segment| segment.end));
-        Ok(Self(Arc::new(Inner {
+        let state = State {
+            segments,
+            retired: Vec::new(),
+            is_rewriting: false,
+            is_removing: false,
+            removal: Removal::default(),
+            live,
+            follower: None,
+        };
+        let engine = Self(Arc::new(Inner {
             world: world.clone(),
             origin: origin.to_owned(),
-            state: Mutex::new(State { segments, live, follower: None }),
+            state: Mutex::new(state),
             sessions: Sessions::new(Arc::new(store), threads)?,
             queries: Queries::new(world.clone()),
             pool: pool.handle().clone(),
             background: Mutex::new(Some(Background { pool, sealing: None })),
             sealing: OnceLock::new(),
             dir,
-        })))
+        }));
+        Ok((engine, listed))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -268,56 +254,6 @@ impl Engine {
         pool.shutdown_background();
     }
 
-    /// Takes in what is durable until so many segments' worth is unsealed, and then seals one. Whether it did: then there may be more.
-    fn advance(&self, segments: usize) -> Result<bool, FollowError> {
-        let sealing = self.0.sealing.get();
-        loop {
-            // The lock is let go of between batches, and what lags further behind stays on disk until this has been sealed.
-            let mut state = self.lock();
-            let is_more = state.pull_batch()?;
-            if let Some(sealing) = sealing {
-                let SealAt { rows, bytes } = sealing.at;
-                if state.live.has(rows.saturating_mul(segments), bytes.saturating_mul(segments)) {
-                    drop(state);
-                    return Ok(self.seal(sealing));
-                }
-            }
-            if !is_more {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// Seals the oldest segment that is due; false when it could not be written.
-    fn seal(&self, sealing: &Sealing) -> bool {
-        let _one_at_a_time = sealing.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let (first, chunks) = {
-            let state = self.lock();
-            (state.live.first(), state.live.due(sealing.at.rows, sealing.at.bytes))
-        };
-        if chunks.is_empty() {
-            // Somebody else has, while this waited.
-            return true;
-        }
-        // Without the lock of the state: queries go on meanwhile.
-        match segment::seal(self.0.world.disk.as_ref(), &self.0.dir, &self.0.origin, first, &chunks) {
-            Ok(segment) => {
-                let end = segment.end;
-                {
-                    let mut state = self.lock();
-                    state.segments.push(segment);
-                    state.live.forget_before(end);
-                }
-                sealing.ledger.hold(NAME, end);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "could not seal a segment; trying again");
-                false
-            }
-        }
-    }
-
     /// How many segments there are, and how many of them wait for their index and are looked through as a whole until then.
     #[must_use]
     pub fn segments(&self) -> (usize, usize) {
@@ -332,23 +268,6 @@ impl Engine {
         self.0.pool.metrics().num_alive_tasks()
     }
 
-    /// Indexes the newest segment that is not; whether there was one. The background thread alone does, so that nothing waits for it.
-    fn index_one(&self) -> bool {
-        let is_waiting = |segment: &&Segment| matches!(segment.indexed, Indexed::NotYet);
-        let Some(segment) = self.lock().segments.iter().rev().find(is_waiting).cloned() else { return false };
-        let indexed = match index(self.0.world.disk.as_ref(), &self.0.dir, &segment) {
-            Ok(terms) => Indexed::By(terms),
-            Err(error) => {
-                tracing::warn!(%error, "a segment stays without an index; it is looked through as a whole");
-                Indexed::Never
-            }
-        };
-        if let Some(segment) = self.lock().segments.iter_mut().find(|one| one.first == segment.first) {
-            segment.indexed = indexed;
-        }
-        true
-    }
-
     /// What is searchable now: everything that is durable now. Where sealing lags, this helps: memory stays bounded.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, EngineError> {
         while self.advance(UNSEALED_MAX)? {}
@@ -356,6 +275,27 @@ impl Engine {
         state.pull()?;
         let (disk, dir) = (self.0.world.disk.clone(), self.0.dir.clone());
         Ok(Snapshot { segments: state.segments.clone(), live: state.live.rows(), disk, dir })
+    }
+
+    /// The segments that count, and what is gone or to go of them.
+    pub(crate) fn kept(&self) -> (Vec<Segment>, Removal) {
+        let state = self.lock();
+        (state.segments.clone(), state.removal)
+    }
+
+    /// Takes away in the background what records say is to go.
+    pub fn remove(&self, removal: Removal) {
+        let mut state = self.lock();
+        state.removal = state.removal.and(removal);
+    }
+
+    pub(crate) fn world(&self) -> &World {
+        &self.0.world
+    }
+
+    /// The folder of segments.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0.dir
     }
 
     /// The queries that are running.

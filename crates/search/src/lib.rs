@@ -11,6 +11,12 @@
 //! | `rows` | entries of the ledger to Arrow rows |
 //! | `live` | the unsealed tail |
 //! | `segment` | Parquet segments: writing, listing, reading back |
+//! | `writing` | the file of a segment, from its first row to its place |
+//! | `parts` | the file of a segment, read in parts |
+//! | `merging` | the rows of several segments in the order of one |
+//! | `compaction` | which segments are made one |
+//! | `rewriting` | one segment in the place of others |
+//! | `retention` | what is kept no longer |
 //! | `words` | what a text is made of, and whether it has what is looked for |
 //! | `terms` | where in a segment a word stands: the file of its index |
 //! | `indexing` | from a segment to its terms |
@@ -25,7 +31,7 @@
 //! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `columnar` | results as Parquet and as a stream of Arrow |
-//! | `engine` | [`Engine`]: everything put together |
+//! | `engine` | [`Engine`]: everything put together, and its upkeep in the background |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `ending` | that a query ends once nobody waits for it |
 //! | `cutting` | rows without the pages that their texts were cut out of |
@@ -35,6 +41,8 @@
 //! | `stored` | the content of records as it is stored |
 //! | `tail` | rows as they become durable, filtered |
 //! | `check` | segments against the leaves they were made from |
+//! | `leaves` | the leaves that rows are held against, or made from |
+//! | `rebuilding` | segments made anew from the leaves and the content |
 //! | `latest` | the latest `control` records of a door, for a state that is a fold over them |
 //! | `proven` | rows of an answer against their leaves |
 //!
@@ -46,6 +54,7 @@ mod calls;
 mod check;
 mod columnar;
 mod columns;
+mod compaction;
 mod cutting;
 mod ending;
 mod engine;
@@ -53,12 +62,18 @@ mod fields;
 mod indexing;
 mod language;
 mod latest;
+mod leaves;
 mod live;
 mod matching;
+mod merging;
+mod parts;
 mod proven;
 mod pruning;
 mod queries;
 mod reading;
+mod rebuilding;
+mod retention;
+mod rewriting;
 mod rows;
 mod running;
 mod segment;
@@ -72,15 +87,21 @@ mod terms;
 mod tests;
 mod view;
 mod words;
+mod writing;
 
 pub use answer::{Answer, Format, UnknownFormat};
-pub use check::{BundleReader, SegmentFinding, check_segments};
+pub use check::{SegmentFinding, check_segments};
 pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use leaves::BundleReader;
 pub use proven::check_row;
 pub use queries::{Queries, Query, QueryKind, Stopped};
+pub use rebuilding::{Rebuilt, rebuild_segments};
+pub use retention::{
+    BEFORE_ATTRIBUTE, Because, Bounds, Due, REMOVED_ATTRIBUTE, RETENTION_DOOR, Removal, Removed, Retention,
+};
 pub use running::Running;
 pub use sql::SqlError;
 pub use stored::StoredRecord;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{AsArray as _, RecordBatch};
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use ledger::Batch;
 
 use crate::rows;
@@ -20,7 +21,6 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    #[cfg(test)]
     pub(crate) const fn new(end: u64, rows: RecordBatch) -> Self {
         Self { end, rows, bytes: 0 }
     }
@@ -37,6 +37,8 @@ pub(crate) struct Live {
     waiting_rows: usize,
     /// What the last query made of `waiting`.
     made: Option<RecordBatch>,
+    /// The index of the first record here, and when it was received, in microseconds; another first record is looked at anew.
+    first_received: Option<(u64, i64)>,
 }
 
 impl Live {
@@ -62,11 +64,41 @@ impl Live {
         self.waiting.push((batch, from));
         self.made = None;
         if self.waiting_rows >= CHUNK_ROWS {
-            let rows = self.make_rows();
-            let bytes = self.waiting.drain(..).map(|(batch, _)| batch.memory_bytes()).sum();
-            self.chunks.push(Chunk { end: self.next, rows, bytes });
-            self.waiting_rows = 0;
+            self.close_chunk();
         }
+    }
+
+    /// Makes a chunk of what waits.
+    fn close_chunk(&mut self) {
+        let rows = self.made.take().unwrap_or_else(|| self.make_rows());
+        let bytes = self.waiting.drain(..).map(|(batch, _)| batch.memory_bytes()).sum();
+        self.chunks.push(Chunk { end: self.next, rows, bytes });
+        self.waiting_rows = 0;
+    }
+
+    /// When the first record here was received, in microseconds; nothing where there is none.
+    pub(crate) fn first_received(&mut self) -> Option<i64> {
+        if let Some((_, micros)) = self.first_received.filter(|(index, _)| *index == self.first) {
+            return Some(micros);
+        }
+        let micros = match (self.chunks.first(), self.waiting.first()) {
+            (Some(chunk), _) => received(&chunk.rows)?,
+            (None, Some((batch, from))) => {
+                let leaf = batch.entries_from(*from).next()?.leaf;
+                record::Envelope::parse(leaf).ok()?.received.as_micros()
+            }
+            (None, None) => return None,
+        };
+        self.first_received = Some((self.first, micros));
+        Some(micros)
+    }
+
+    /// Everything, to be sealed.
+    pub(crate) fn all(&mut self) -> Vec<Chunk> {
+        if self.waiting_rows > 0 {
+            self.close_chunk();
+        }
+        self.chunks.clone()
     }
 
     fn make_rows(&self) -> RecordBatch {
@@ -122,4 +154,10 @@ impl Live {
         self.chunks.retain(|chunk| chunk.end > end);
         self.first = end;
     }
+}
+
+/// When the first of some rows was received.
+fn received(rows: &RecordBatch) -> Option<i64> {
+    let times = rows.column_by_name("received")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    times.values().first().copied()
 }

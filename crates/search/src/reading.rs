@@ -19,18 +19,27 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use world::Disk;
 
+use crate::segment::Segment;
+
 /// Makes the readers of segments.
 pub(crate) struct SegmentReaders {
     /// Reads footers, and remembers them within bounds.
     footers: CachedParquetFileReaderFactory,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// Those that are read: their files stay for as long as the plan does.
+    _segments: Vec<Segment>,
 }
 
 impl SegmentReaders {
-    /// Readers of the segments below a folder.
-    pub(crate) fn new(footers: CachedParquetFileReaderFactory, disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { footers, disk, dir }
+    /// Readers of some segments below a folder.
+    pub(crate) fn new(
+        footers: CachedParquetFileReaderFactory,
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        segments: Vec<Segment>,
+    ) -> Self {
+        Self { footers, disk, dir, _segments: segments }
     }
 }
 

@@ -31,17 +31,23 @@ impl StoredRecord {
     pub fn content(&self, leaf: &Envelope<'_>) -> Result<Option<Content>, String> {
         let stored = StoredContent::of(&self.row)?;
         let Some((seed, fields)) = stored.fields(0, leaf)? else { return Ok(None) };
-        let owned = |field: FieldRef<'_>| Field {
-            name: field.name.to_owned(),
-            media: field.media.to_owned(),
-            bytes: field.bytes.to_vec(),
-        };
-        Ok(Some(Content { seed, fields: fields.into_iter().map(owned).collect() }))
+        Ok(Some(content(seed, fields)))
     }
+}
+
+/// Content by itself.
+pub(crate) fn content(seed: Seed, fields: Vec<FieldRef<'_>>) -> Content {
+    let owned = |field: FieldRef<'_>| Field {
+        name: field.name.to_owned(),
+        media: field.media.to_owned(),
+        bytes: field.bytes.to_vec(),
+    };
+    Content { seed, fields: fields.into_iter().map(owned).collect() }
 }
 
 /// The columns in which content is held.
 pub(crate) struct StoredContent<'b> {
+    /// Those that there are: a segment that is older than a column does not have it.
     texts: Vec<(&'static str, &'b StringViewArray)>,
     other: &'b BinaryViewArray,
     seeds: &'b FixedSizeBinaryArray,
@@ -52,7 +58,9 @@ impl<'b> StoredContent<'b> {
         let column = |name: &str| batch.column_by_name(name).ok_or_else(|| format!("it has no column {name}"));
         let mut texts = Vec::new();
         for (field, name) in CONTENT_COLUMNS {
-            texts.push((field, column(name)?.as_string_view_opt().ok_or_else(|| format!("column {name} is no text"))?));
+            if let Some(column) = batch.column_by_name(name) {
+                texts.push((field, column.as_string_view_opt().ok_or_else(|| format!("column {name} is no text"))?));
+            }
         }
         let other = column("other_content")?.as_binary_view_opt().ok_or("column other_content is not binary")?;
         let seeds = column("content_seed")?.as_fixed_size_binary_opt().ok_or("column content_seed is not binary")?;
@@ -60,7 +68,11 @@ impl<'b> StoredContent<'b> {
     }
 
     /// The seed and the fields of one row, sorted by name; nothing when it has no content.
-    fn fields<'a>(&'a self, row: usize, leaf: &'a Envelope<'_>) -> Result<Option<(Seed, Vec<FieldRef<'a>>)>, String> {
+    pub(crate) fn fields<'a>(
+        &'a self,
+        row: usize,
+        leaf: &'a Envelope<'_>,
+    ) -> Result<Option<(Seed, Vec<FieldRef<'a>>)>, String> {
         if self.seeds.is_null(row) {
             return Ok(None);
         }
@@ -77,11 +89,11 @@ impl<'b> StoredContent<'b> {
         Ok(Some((seed, fields)))
     }
 
-    /// Holds the content of one row against what its leaf commits to.
-    pub(crate) fn check(&self, row: usize, leaf: &Envelope<'_>) -> Result<(), String> {
+    /// Holds the content of one row against what its leaf commits to; none is right where it may be erased.
+    pub(crate) fn check(&self, row: usize, leaf: &Envelope<'_>, is_erasable: bool) -> Result<(), String> {
         match self.fields(row, leaf)? {
             Some((seed, fields)) => check_fields(&seed, &fields, leaf.commitments()).map_err(|error| error.to_string()),
-            None if leaf.commitments().len() == 0 => Ok(()),
+            None if is_erasable || leaf.commitments().len() == 0 => Ok(()),
             None => Err("its content is missing".into()),
         }
     }

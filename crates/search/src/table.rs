@@ -124,7 +124,7 @@ impl RecordsTable {
             runtime.cache_manager.get_file_metadata_cache(),
         );
         let Snapshot { disk, dir, .. } = &self.snapshot;
-        let readers = SegmentReaders::new(footers, disk.clone(), dir.clone());
+        let readers = SegmentReaders::new(footers, disk.clone(), dir.clone(), self.snapshot.segments.clone());
         let mut source = ParquetSource::new(SCHEMA.clone())
             .with_parquet_file_reader_factory(Arc::new(readers))
             .with_table_parquet_options(state.table_options().parquet.clone())

@@ -35,6 +35,10 @@ const HEAD_BYTES: usize = 40;
 const LEAF_WORDS: usize = 64;
 /// What is kept of a word: longer ones that begin alike are held for each other.
 const WORD_BYTES_MAX: usize = 48;
+/// The filter of a segment before it is folded: 16 bits for each of 32 terms a row, of which most rows have far fewer that no other row has.
+const FILTER_BYTES_A_ROW: usize = 64;
+/// Few rows can have many words.
+const FILTER_BYTES_MIN: usize = 1 << 20;
 /// How often the filter may say that something is there which is not.
 const FALSE_SHARE: f64 = 0.01;
 /// The most leaves that are read for the words that begin in one way.
@@ -53,10 +57,10 @@ pub(crate) enum TermsError {
 pub(crate) type Blocks = Vec<usize>;
 
 /// The terms of rows that come in the segment's order.
-#[derive(Default)]
 pub(crate) struct Builder {
     words: HashMap<Box<str>, Blocks>,
-    keys: Vec<Box<str>>,
+    /// Of keys; words follow at the end.
+    filter: Sbbf,
     rows: usize,
     earliest: i64,
     latest: i64,
@@ -101,6 +105,13 @@ pub(crate) fn cut(word: &str) -> &str {
 }
 
 impl Builder {
+    /// Of about so many rows.
+    pub(crate) fn of_rows(rows: usize) -> Self {
+        // More than what is mostly needed: what is too much is folded away at the end.
+        let filter = Sbbf::new_with_num_of_bytes((rows * FILTER_BYTES_A_ROW).max(FILTER_BYTES_MIN));
+        Self { words: HashMap::new(), filter, rows: 0, earliest: 0, latest: 0 }
+    }
+
     /// Begins the next row, of a time in microseconds.
     pub(crate) fn begin_row(&mut self, time: i64) {
         let is_first = self.rows == 0;
@@ -117,24 +128,16 @@ impl Builder {
 
     /// Takes in an identifier of the row begun last.
     pub(crate) fn key(&mut self, key: &str) {
-        self.keys.push(key.into());
+        self.filter.insert(key);
     }
 
     /// The file.
     pub(crate) fn finish(mut self) -> Vec<u8> {
-        self.keys.sort_unstable();
-        self.keys.dedup();
-        // 16 bits a term to begin with; folded to what the share of false answers needs.
-        let mut filter = Sbbf::new_with_num_of_bytes((self.keys.len() + self.words.len()).max(16) * 2);
-        self.keys
-            .iter()
-            .map(Box::as_ref)
-            .chain(self.words.keys().map(Box::as_ref))
-            .for_each(|term| filter.insert(term));
-        filter.fold_to_target_fpp(FALSE_SHARE);
+        self.words.keys().for_each(|word| self.filter.insert(word.as_ref()));
+        self.filter.fold_to_target_fpp(FALSE_SHARE);
         let mut filter_bytes = Vec::new();
         // Writing into memory does not fail.
-        let _ = filter.write_bitset(&mut filter_bytes);
+        let _ = self.filter.write_bitset(&mut filter_bytes);
         let mut words: Vec<(Box<str>, Blocks)> = self.words.into_iter().collect();
         words.sort_unstable();
         let (mut directory, mut leaves) = (Vec::new(), Vec::new());

@@ -10,6 +10,7 @@ pub(crate) mod login;
 pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod queries;
+pub(crate) mod rebuild;
 pub(crate) mod scripted_model;
 pub(crate) mod search;
 pub(crate) mod searches;

@@ -14,7 +14,7 @@ mod sections;
 
 pub(crate) use sections::{
     Access, Certificate, EventKind, Files, Forward, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record,
-    Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
+    Retention, Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
 };
 
 /// Everything that can be set.
@@ -52,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) witnessing: Witnessing,
     pub(crate) timestamping: Timestamping,
     pub(crate) forward: Forward,
+    pub(crate) retention: Retention,
     pub(crate) limits: Limits,
 }
 
@@ -88,18 +89,7 @@ impl Default for Config {
             },
             access: Access { anonymous: "auto".into() },
             token: Vec::new(),
-            oidc: Oidc {
-                issuer: String::new(),
-                client_id: String::new(),
-                client_secret: String::new(),
-                redirect: String::new(),
-                scopes: vec!["openid".into()],
-                algorithms: Vec::new(),
-                user_claim: "sub".into(),
-                groups_claim: String::new(),
-                roles_claim: String::new(),
-                grant: Vec::new(),
-            },
+            oidc: Oidc::default(),
             certificate: Vec::new(),
             policy: Policy {
                 path: PathBuf::new(),
@@ -133,6 +123,7 @@ impl Default for Config {
             witnessing: Witnessing { quorum: PathBuf::new(), cosigns: Vec::new() },
             timestamping: Timestamping { url: String::new(), every: "1h".into() },
             forward: Forward::default(),
+            retention: Retention::default(),
             limits: Limits {
                 request_bytes_max: gateway.request_bytes_max,
                 response_bytes_max: gateway.response_bytes_max,

@@ -44,7 +44,7 @@ pub(crate) fn sender(world: &World, config: &Config, ledger: &Ledger) -> anyhow:
 }
 
 /// Reads a size as people write it: a whole number, and a unit of 1,024 of the one before it.
-fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

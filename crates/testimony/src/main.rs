@@ -15,6 +15,7 @@ mod oidc;
 mod output;
 mod proving;
 mod replay;
+mod retention;
 mod ruling;
 mod story;
 mod syslog;
@@ -28,8 +29,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    check, demo, forward, import, ingest, key, login, policy, prove, queries, search, searches, serve, show, sql, tail,
-    verify,
+    check, demo, forward, import, ingest, key, login, policy, prove, queries, rebuild, search, searches, serve, show,
+    sql, tail, verify,
 };
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
@@ -70,6 +71,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Check everything there is to check; exit code 3 when something is wrong
     Verify(verify::Arguments),
+    /// Make everything anew that is derived: tiles, the columns of segments, indexes
+    Rebuild(rebuild::Arguments),
     /// Write evidence for one record into a file that can be checked offline
     Prove(prove::Arguments),
     /// Check a file of evidence with neither server nor data directory; exit code 3 when it does not hold
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Rebuild(arguments) => rebuild::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Login(arguments) => login::run(&arguments),

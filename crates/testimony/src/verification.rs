@@ -11,6 +11,8 @@ use tlog::{Checkpoint, EntriesPath, TILE_WIDTH, VerifierKey, push_entry};
 use verify::{CheckedLog, Finding, LogDirectory, LogSource, check_log};
 use world::World;
 
+use search::Removal;
+
 use crate::client::Client;
 
 /// What a check found.
@@ -118,13 +120,13 @@ fn note_log(report: &mut Report, checked: Result<CheckedLog, Vec<Finding>>) {
 }
 
 /// The part of the log that the write-ahead log holds.
-struct Tail<'b> {
+pub(crate) struct Tail<'b> {
     batches: &'b [Batch],
     first: u64,
 }
 
 impl<'b> Tail<'b> {
-    const fn new(batches: &'b [Batch], first: u64) -> Self {
+    pub(crate) const fn new(batches: &'b [Batch], first: u64) -> Self {
         Self { batches, first }
     }
 
@@ -186,6 +188,22 @@ impl<'b> Tail<'b> {
         report.good.push(format!("content in the write-ahead log: {checked} fields as committed to in their leaves"));
     }
 
+    /// Appends the entry bundle with a number, from the published log where it is whole there.
+    pub(crate) fn bundle_of(&self, data: &Path, number: u64, onto: &mut Vec<u8>) -> Result<(), String> {
+        let (path, before) = (EntriesPath { number, width: 256 }.to_string(), onto.len());
+        LogDirectory(data.join("log")).read(&path, onto).or_else(|_| {
+            onto.truncate(before);
+            self.bundle(number, onto)
+        })
+    }
+
+    /// What records here say was removed.
+    fn removal(&self) -> Removal {
+        let mut removal = Removal::default();
+        self.batches.iter().flat_map(Batch::entries).for_each(|entry| removal.learn(entry.leaf));
+        removal
+    }
+
     /// Appends the entry bundle with a number, made from the records here.
     fn bundle(&self, number: u64, bundle: &mut Vec<u8>) -> Result<(), String> {
         for index in (number * TILE_WIDTH..(number + 1) * TILE_WIDTH).take_while(|index| *index < self.end()) {
@@ -228,23 +246,17 @@ fn check_segments(
     bar: &ProgressBar,
     report: &mut Report,
 ) {
-    let source = LogDirectory(data.join("log"));
-    let bundles = |number: u64, onto: &mut Vec<u8>| {
-        let (path, before) = (EntriesPath { number, width: 256 }.to_string(), onto.len());
-        source.read(&path, onto).or_else(|_| {
-            onto.truncate(before);
-            tail.bundle(number, onto)
-        })
-    };
+    let bundles = |number: u64, onto: &mut Vec<u8>| tail.bundle_of(data, number, onto);
     let rows = AtomicU64::new(0);
     let progress = |more: u64| {
         rows.fetch_add(more, Ordering::Relaxed);
         bar.inc(more);
     };
-    let (findings, end) = search::check_segments(world, data, archive.wal_first(), threads(), &bundles, &progress);
+    let (first, told) = (archive.wal_first(), tail.removal());
+    let (findings, end) = search::check_segments(world, data, first, told, threads(), &bundles, &progress);
     if findings.is_empty() && end > 0 {
         report.good.push(format!(
-            "segments: {} records, every column as in its leaf, all content as committed to, files as their SHA-256",
+            "segments: {} records, every column as in its leaf, all content that is kept as committed to, files as their SHA-256",
             rows.into_inner()
         ));
     }
@@ -254,8 +266,8 @@ fn check_segments(
 }
 
 /// A bar on a terminal, nothing in a pipe.
-fn progress_bar() -> ProgressBar {
+pub(crate) fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("checking {wide_bar} {human_pos} of {human_len} records, {per_sec}");
+    let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} records, {per_sec}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -27,6 +27,12 @@ pub trait Disk: Send + Sync + 'static {
     fn replace_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// [`Disk::replace_durably`] for a file that only its owner may read.
     fn replace_secret(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Begins a file that is not at its place before [`Disk::finish`]: until then it is `<path>.tmp`. One that was begun before is gone.
+    fn begin(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+    /// Puts a file that was begun at its place, whole and durably. It must have been synced.
+    fn finish(&self, path: &Path) -> io::Result<()>;
+    /// Gives up a file that was begun.
+    fn abandon(&self, path: &Path) -> io::Result<()>;
     /// Removes a file; one that is not there is no error. After a loss of power it may be back, until its directory is synced.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable, and that others are gone.
@@ -107,6 +113,13 @@ impl AppendFile for RealFile {
 
 const LOCK_FILE: &str = "lock";
 
+/// Where a file lies until it is put at its place.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that touches the file system")]
 impl RealDisk {
     fn sync_dir(path: &Path) -> io::Result<()> {
@@ -115,9 +128,7 @@ impl RealDisk {
 
     fn put(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new("."));
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = parent.join(name);
+        let temporary = unfinished(path);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         let written = file.write_all(bytes).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
@@ -186,6 +197,20 @@ impl Disk for RealDisk {
 
     fn replace_secret(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         Self::put(path, bytes, 0o600, true)
+    }
+
+    fn begin(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(unfinished(path))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn finish(&self, path: &Path) -> io::Result<()> {
+        fs::rename(unfinished(path), path)?;
+        Self::sync_dir(path.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn abandon(&self, path: &Path) -> io::Result<()> {
+        self.remove(&unfinished(path))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

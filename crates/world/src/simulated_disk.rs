@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::disk::unfinished;
 use crate::{AppendFile, DirectoryLock, Disk, Entropy, LockError};
 
 /// An operation that can be made to fail.
@@ -363,6 +364,35 @@ impl Disk for SimulatedDisk {
 
     fn replace_secret(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.replace_durably(path, bytes)
+    }
+
+    fn begin(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        let path = unfinished(path);
+        self.step(Operation::Create, &path, |state| {
+            state.file(&path).put(Some(Vec::new()), false);
+            Ok(())
+        })?;
+        self.open_append(&path)
+    }
+
+    fn finish(&self, path: &Path) -> io::Result<()> {
+        self.step(Operation::Replace, path, |state| {
+            state.failing(Fault::Replace, io::ErrorKind::StorageFull)?;
+            let begun = state.file(&unfinished(path));
+            let (bytes, is_whole) = (begun.now.clone(), begun.durable == begun.now);
+            begun.put(None, true);
+            state.file(path).put(bytes, is_whole);
+            Ok(())
+        })?;
+        self.step(Operation::SyncNames, path, |state| {
+            state.file(path).sync();
+            state.files.remove(&unfinished(path));
+            Ok(())
+        })
+    }
+
+    fn abandon(&self, path: &Path) -> io::Result<()> {
+        self.remove(&unfinished(path))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -42,7 +42,7 @@ fn needs_are_what_a_filter_cannot_hold_without() {
 fn rows_are_those_of_the_blocks_that_have_everything() {
     let dir = tempfile::tempdir().unwrap();
     let disk = World::real().disk;
-    let mut builder = Builder::default();
+    let mut builder = Builder::of_rows(1_000);
     for row in 0..BLOCK_ROWS * 3 + 10 {
         builder.begin_row(row as i64);
         match row {

@@ -16,7 +16,7 @@ fn opened(bytes: &[u8]) -> (tempfile::TempDir, Result<Arc<Terms>, TermsError>) {
 
 /// A row in which the words and the key of each block stand, and the blocks in which each word stands.
 fn built(blocks: &[Vec<String>]) -> (Vec<u8>, BTreeMap<String, Blocks>) {
-    let mut builder = Builder::default();
+    let mut builder = Builder::of_rows(1_000);
     let mut expected: BTreeMap<String, Blocks> = BTreeMap::new();
     for (block, words) in blocks.iter().enumerate() {
         for row in 0..BLOCK_ROWS {
@@ -92,7 +92,7 @@ fn there_are_few_false_answers() {
 
 #[test]
 fn characters_without_spaces_are_indexed_in_pairs_too() {
-    let mut builder = Builder::default();
+    let mut builder = Builder::of_rows(1_000);
     builder.begin_row(0);
     builder.content("退款政策 abc 日");
     let (_dir, terms) = opened(&builder.finish());

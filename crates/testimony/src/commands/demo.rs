@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     runtime.block_on(published(&running, &client))?;
     print("\nIs the log what was signed?  testimony verify\n\n")?;
     let report = check_server(client, &runtime, running.key());
-    let verdict = print_report(&report)?;
+    let verdict = print_report(&report, "verified", "NOT VERIFIED")?;
     if !arguments.exit {
         print(&farewell(&running))?;
         runtime.block_on(async {

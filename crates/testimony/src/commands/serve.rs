@@ -30,6 +30,7 @@ use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::files::FollowedFiles;
 use crate::forwarding;
+use crate::retention::Keeping;
 use crate::ruling::Ruling;
 use crate::syslog::SyslogPorts;
 use crate::terminal::print;
@@ -196,6 +197,7 @@ impl Running {
         let cosigner = witnessing::cosigner(&world, &config, key.name())?;
         let witness_key = cosigner.as_ref().map(|cosigner| cosigner.key().to_string());
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
+        let keeping = Keeping::of(&world, &config, &engine, key.name())?;
         let settings = gateway_settings(&config, key.name())?;
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
         let system = Arc::new(config.source(key.name(), "system"));
@@ -216,6 +218,7 @@ impl Running {
         let listeners = listen(bound, router, &gateway, &intake, tls, &config, &stop)?;
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
+        background.push(tokio::spawn(keeping.watch(ledger.clone())));
         background.extend(deliver(&world, &ledger, sender, system));
         background.push(tokio::spawn(write_last_used(keys.clone())));
         background.extend(certificates.map(|certificates| tokio::spawn(certificates.watch())));

@@ -52,18 +52,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
                 .into(),
         );
     }
-    print_report(&report)
+    print_report(&report, "verified", "NOT VERIFIED")
 }
 
-/// Prints a report and says what follows from it.
-pub(crate) fn print_report(report: &Report) -> anyhow::Result<Verdict> {
+/// Prints a report and says what follows from it: the word for when all is well, or the one for when it is not.
+pub(crate) fn print_report(report: &Report, well: &str, unwell: &str) -> anyhow::Result<Verdict> {
     let lines = |mark: &str, items: &[String]| {
         items.iter().map(|item| format!("{mark} {}\n", escaped(item))).collect::<String>()
     };
     let verdict = match report.wrong.len() {
-        0 => "verified\n".to_owned(),
-        1 => "NOT VERIFIED: 1 finding\n".to_owned(),
-        count => format!("NOT VERIFIED: {count} findings\n"),
+        0 => format!("{well}\n"),
+        1 => format!("{unwell}: 1 finding\n"),
+        count => format!("{unwell}: {count} findings\n"),
     };
     print(&format!(
         "{}{}{}{verdict}",

@@ -155,6 +155,23 @@ pub(crate) struct Oidc {
     pub(crate) grant: Vec<GroupGrant>,
 }
 
+impl Default for Oidc {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            client_id: String::new(),
+            client_secret: String::new(),
+            redirect: String::new(),
+            scopes: vec!["openid".into()],
+            algorithms: Vec::new(),
+            user_claim: "sub".into(),
+            groups_claim: String::new(),
+            roles_claim: String::new(),
+            grant: Vec::new(),
+        }
+    }
+}
+
 fn sub() -> String {
     "sub".into()
 }
@@ -264,6 +281,20 @@ pub(crate) struct Timestamping {
     pub(crate) url: String,
     /// How often, while the log grows: `90s`, `10m`, `1h`, `1d`.
     pub(crate) every: String,
+}
+
+/// What is kept of what was received; empty: all of it, for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// How long content is kept: `90d`, `13w`.
+    pub(crate) content: String,
+    /// How long records are, beside their leaves.
+    pub(crate) records: String,
+    /// Above which size of all segments the oldest content goes: `20GiB`.
+    pub(crate) content_size: String,
+    /// Above which the oldest records do.
+    pub(crate) records_size: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
