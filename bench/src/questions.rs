@@ -65,12 +65,17 @@ async fn write(ledger: &Ledger, engine: &Engine, traffic: &Traffic, records: u64
     while engine.segments().1 > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let indexed = start.elapsed().as_secs_f64();
+    while !engine.is_at_rest() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     println!(
-        "  {records_written} written at {:.0}/s, {} segments sealed {:.1} s later and indexed {:.1} s after that",
+        "  {records_written} written at {:.0}/s, sealed {:.1} s later, indexed {:.1} s after that, {} segments when compacted {:.1} s after that",
         records_written as f64 / durable,
-        engine.segments().0,
         sealed - durable,
-        start.elapsed().as_secs_f64() - sealed
+        indexed - sealed,
+        engine.segments().0,
+        start.elapsed().as_secs_f64() - indexed
     );
     Ok(())
 }

@@ -11,6 +11,8 @@ use crate::rows;
 /// Entries wait as they are until there are this many: then they become an Arrow chunk for good. A query turns what
 /// still waits into rows for itself, which is bounded by the same number.
 const CHUNK_ROWS: usize = 1_024;
+/// Or so many bytes: records can have megabytes.
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// Rows that lie together, up to an index.
 #[derive(Debug, Clone)]
@@ -35,6 +37,7 @@ pub(crate) struct Live {
     /// Batches that are not rows yet, each with the index it begins at for us.
     waiting: Vec<(Arc<Batch>, u64)>,
     waiting_rows: usize,
+    waiting_bytes: usize,
     /// What the last query made of `waiting`.
     made: Option<RecordBatch>,
     /// The index of the first record here, and when it was received, in microseconds; another first record is looked at anew.
@@ -61,9 +64,10 @@ impl Live {
     pub(crate) fn push(&mut self, batch: Arc<Batch>, from: u64) {
         self.next = batch.end();
         self.waiting_rows += usize::try_from(batch.end() - from).unwrap_or(usize::MAX);
+        self.waiting_bytes += batch.memory_bytes();
         self.waiting.push((batch, from));
         self.made = None;
-        if self.waiting_rows >= CHUNK_ROWS {
+        if self.waiting_rows >= CHUNK_ROWS || self.waiting_bytes >= CHUNK_BYTES {
             self.close_chunk();
         }
     }
@@ -71,8 +75,8 @@ impl Live {
     /// Makes a chunk of what waits.
     fn close_chunk(&mut self) {
         let rows = self.made.take().unwrap_or_else(|| self.make_rows());
-        let bytes = self.waiting.drain(..).map(|(batch, _)| batch.memory_bytes()).sum();
-        self.chunks.push(Chunk { end: self.next, rows, bytes });
+        self.waiting.clear();
+        self.chunks.push(Chunk { end: self.next, rows, bytes: std::mem::take(&mut self.waiting_bytes) });
         self.waiting_rows = 0;
     }
 

@@ -10,17 +10,24 @@ use crate::answer::{Answer, json_lines};
 use crate::columns::VISIBLE;
 use crate::engine::{Engine, EngineError, Limits};
 use crate::running::{Running, collect};
+use crate::segment::{Kept, Segment};
 use crate::sql::invalid;
 use crate::view::View;
 
 impl Engine {
-    /// Every record that says this in a column (`id`, `call_id`), with all content, in the order of the log, each as a JSON object.
+    /// Every record that says this in a column (`id`, `call_id`), with all content, in the order of the log, each as a JSON object. Where what
+    /// was said is kept no longer, `content_removed` is true.
     ///
     /// # Errors
     /// When it exceeds its limits.
     pub fn story(&self, view: &View, column: &'static str, said: String, limits: Limits) -> Running<Vec<Value>> {
         let (engine, view) = (self.clone(), view.clone());
-        self.run(limits, async move { write(&engine.told(&view, col(column).eq(lit(said)), true, limits).await?) })
+        self.run(limits, async move {
+            let mut records = write(&engine.told(&view, col(column).eq(lit(said)), true, limits).await?)?;
+            let (segments, _) = engine.kept();
+            records.iter_mut().filter_map(Value::as_object_mut).for_each(|record| note_removed(record, &segments));
+            Ok(records)
+        })
     }
 
     /// The records that are seen and for which something holds, but for their seeds, in the order of the log or against it.
@@ -36,6 +43,16 @@ impl Engine {
         // One more than asked for tells whether there were more.
         let found = found.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?;
         collect(found.drop_columns(&["content_seed"]).map_err(invalid)?, limits).await
+    }
+}
+
+/// Says of a record whose content is kept no longer that this is why there is none.
+fn note_removed(record: &mut Map<String, Value>, segments: &[Segment]) {
+    let Some(index) = record.get("log_index").and_then(Value::as_u64) else { return };
+    let at = segments.partition_point(|segment| segment.end <= index);
+    let is_removed = segments.get(at).is_some_and(|segment| segment.first <= index && segment.kept == Kept::Records);
+    if is_removed && record.get("kind").and_then(Value::as_str) != Some("control") {
+        record.insert("content_removed".into(), true.into());
     }
 }
 

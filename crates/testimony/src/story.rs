@@ -216,6 +216,13 @@ fn spoken(out: &mut String, who: &str, said: &str) {
 
 /// Content that is no message: bodies that could not be read, parameters.
 fn others(out: &mut String, record: &Value) {
+    if record.get("content_removed").and_then(Value::as_bool) == Some(true) {
+        fact(
+            out,
+            "said",
+            "kept no longer; `testimony search testimony.retention.removed:content` says since when and why",
+        );
+    }
     for (name, value) in record.get("content").and_then(Value::as_object).into_iter().flatten() {
         let name = name.trim_start_matches("testimony.").trim_start_matches("request.").trim_start_matches("response.");
         spoken(out, name, &plain(value));

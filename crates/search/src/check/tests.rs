@@ -376,7 +376,13 @@ async fn content_and_records_that_are_kept_no_longer_are_gone_and_the_log_still_
     let due = engine.due(&Retention { content: none, records: Bounds { age: None, bytes: Some(0) } }).unwrap();
     assert_eq!(due, [Due { removed: Removed::Records, from: first, before: sealed, because: Because::Size }]);
     let story = engine.story(&View::everything(), "log_index", (sealed - 1).to_string(), Limits::default()).await;
-    assert!(story.unwrap()[0]["content"].as_object().is_none_or(serde_json::Map::is_empty));
+    let story = story.unwrap();
+    assert_eq!((&story[0]["content_removed"], &story[0]["content"]), (&true.into(), &serde_json::Value::Null));
+    let story = engine.story(&View::everything(), "log_index", sealed.to_string(), Limits::default()).await.unwrap();
+    assert_eq!(
+        (&story[0]["content_removed"], &story[0]["input"]),
+        (&serde_json::Value::Null, &format!("question {sealed}").into())
+    );
 
     // Without a record that says so, both are missing.
     engine.close();
