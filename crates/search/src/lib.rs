@@ -26,6 +26,8 @@
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `columnar` | results as Parquet and as a stream of Arrow |
 //! | `engine` | [`Engine`]: everything put together |
+//! | `paging` | searches, and their pages, which hold together while records arrive |
+//! | `snippets` | passages around what matched |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `ending` | that a query ends once nobody waits for it |
 //! | `cutting` | rows without the pages that their texts were cut out of |
@@ -55,6 +57,7 @@ mod language;
 mod latest;
 mod live;
 mod matching;
+mod paging;
 mod proven;
 mod pruning;
 mod queries;
@@ -62,6 +65,7 @@ mod reading;
 mod rows;
 mod running;
 mod segment;
+mod snippets;
 mod sql;
 mod stored;
 mod story;
@@ -79,6 +83,7 @@ pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
+pub use paging::{Page, PageError};
 pub use proven::check_row;
 pub use queries::{Queries, Query, QueryKind, Stopped};
 pub use running::Running;
