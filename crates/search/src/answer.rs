@@ -14,7 +14,7 @@ use crate::columnar;
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One object: `columns`, `rows` (an object each), `truncated`.
+    /// One object: `columns`, `rows` (an object each), `truncated`, and `next` where a search has more.
     Json,
     /// One object a line.
     JsonLines,
@@ -65,6 +65,8 @@ pub struct Answer {
     pub(crate) schema: SchemaRef,
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) truncated: bool,
+    /// The cursor of the page after this one.
+    pub(crate) next: Option<String>,
 }
 
 impl Answer {
@@ -92,6 +94,12 @@ impl Answer {
         self.truncated
     }
 
+    /// The cursor of the page after this one, if a search has more.
+    #[must_use]
+    pub fn next(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
     /// The answer in a form.
     ///
     /// # Errors
@@ -110,7 +118,10 @@ impl Answer {
         let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let mut out = Vec::new();
         let head = serde_json::to_string(&columns).map_err(|error| ArrowError::JsonError(error.to_string()))?;
-        write!(out, "{{\"columns\":{head},\"truncated\":{},\"rows\":[", self.truncated)?;
+        write!(out, "{{\"columns\":{head},\"truncated\":{},", self.truncated)?;
+        // Hexadecimal digits: nothing in it needs to be escaped.
+        self.next.iter().try_for_each(|next| write!(out, "\"next\":\"{next}\","))?;
+        out.extend_from_slice(b"\"rows\":[");
         let rows = json_lines(&self.batches)?;
         for (nth, line) in rows.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
             if nth > 0 {

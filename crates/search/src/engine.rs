@@ -18,11 +18,12 @@ use world::World;
 use crate::answer::Answer;
 use crate::compaction::CompactAt;
 use crate::ending::GivenUp;
-use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
+use crate::language::{Query, QueryError, compile, parse};
 use crate::live::Live;
+use crate::paging::PageError;
 use crate::queries::{Queries, Stopped};
 use crate::retention::Removal;
-use crate::running::{AbortOnDrop, Running, collect, failed};
+use crate::running::{AbortOnDrop, Running, collect};
 use crate::segment::{self, Indexed, Listed, Segment};
 use crate::sql::{Sessions, SqlError, invalid};
 use crate::stored::StoredRecord;
@@ -83,6 +84,9 @@ pub enum EngineError {
     /// The statement is wrong.
     #[error(transparent)]
     Sql(#[from] SqlError),
+    /// There is no such page of what it finds.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// It ran longer than it may.
     #[error("the query ran longer than {0} s and was ended: narrow it down by time, or ask for fewer columns")]
     Deadline(u64),
@@ -318,27 +322,6 @@ impl Engine {
         })
     }
 
-    /// Finds records, newest first, or gives the rows that the query's stage makes of them.
-    ///
-    /// # Errors
-    /// When the query is wrong or exceeds its limits.
-    pub fn search(&self, view: &View, search: Search, limits: Limits) -> Running<Answer> {
-        let (engine, view) = (self.clone(), view.clone());
-        self.run(limits, async move {
-            let (query, stage) = parse_staged(&search.query)?;
-            let stage = stage.map(|stage| compile_stage(&search.query, &stage)).transpose()?;
-            let filter = engine.bounded(&search, &query)?;
-            let found = engine.visible(engine.snapshot()?, &view).await?.filter(filter).map_err(invalid)?;
-            let newest_first = vec![col("time").sort(false, false), col("log_index").sort(false, false)];
-            let frame = match stage {
-                Some(stage) => stage.of(found).await.map_err(failed)?,
-                None => found.sort(newest_first).map_err(invalid)?,
-            };
-            // One more than asked for tells whether there were more.
-            collect(frame.limit(0, Some(limits.rows_max + 1)).map_err(invalid)?, limits).await
-        })
-    }
-
     /// The record with an identifier, or with an index in decimal, if there is one.
     ///
     /// # Errors
@@ -384,11 +367,10 @@ impl Engine {
 
     /// Compiles a search's query, which has no stage, and time bounds as of now.
     pub(crate) fn filter(&self, search: &Search) -> Result<Expr, EngineError> {
-        self.bounded(search, &parse(&search.query)?)
+        self.bounded(search, &parse(&search.query)?, self.now())
     }
 
-    fn bounded(&self, search: &Search, query: &Query) -> Result<Expr, EngineError> {
-        let now = Timestamp::from_micros(self.0.world.clock.now_micros());
+    pub(crate) fn bounded(&self, search: &Search, query: &Query, now: Timestamp) -> Result<Expr, EngineError> {
         let bounds = [("since", &search.since), ("until", &search.until)];
         let mut filter = compile(&search.query, query, now)?;
         for (name, value) in bounds {
@@ -398,6 +380,16 @@ impl Engine {
             }
         }
         Ok(filter)
+    }
+
+    /// The moment from which relative times count, of what is asked now.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.world.clock.now_micros())
+    }
+
+    /// The name of the log.
+    pub(crate) fn origin(&self) -> &str {
+        &self.0.origin
     }
 
     /// Runs a query on the query threads; it ends when it is done, when its time is up, or when nobody waits any more.

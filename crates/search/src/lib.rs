@@ -32,6 +32,8 @@
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `columnar` | results as Parquet and as a stream of Arrow |
 //! | `engine` | [`Engine`]: everything put together, and its upkeep in the background |
+//! | `paging` | searches, and their pages, which hold together while records arrive |
+//! | `snippets` | passages around what matched |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `ending` | that a query ends once nobody waits for it |
 //! | `cutting` | rows without the pages that their texts were cut out of |
@@ -66,6 +68,7 @@ mod leaves;
 mod live;
 mod matching;
 mod merging;
+mod paging;
 mod parts;
 mod proven;
 mod pruning;
@@ -77,6 +80,7 @@ mod rewriting;
 mod rows;
 mod running;
 mod segment;
+mod snippets;
 mod sql;
 mod stored;
 mod story;
@@ -96,6 +100,7 @@ pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
 pub use language::{Outline, QueryError, Span, Staged, span_micros};
 pub use leaves::BundleReader;
+pub use paging::{Page, PageError};
 pub use proven::check_row;
 pub use queries::{Queries, Query, QueryKind, Stopped};
 pub use rebuilding::{Rebuilt, rebuild_segments};

@@ -27,9 +27,14 @@ pub(crate) fn has_words(field: Expr, words: &str) -> Expr {
 
 /// What such a condition looks for, if the expression is one on a column with words that are known.
 pub(crate) fn phrase_wanted(expression: &Expr) -> Option<Phrase> {
+    column_and_phrase(expression).map(|(_, phrase)| phrase)
+}
+
+/// The same, and in which column.
+pub(crate) fn column_and_phrase(expression: &Expr) -> Option<(&str, Phrase)> {
     let Expr::ScalarFunction(call) = expression else { return None };
     match call.args.as_slice() {
-        [Expr::Column(_), words] if call.func.name() == NAME => phrase_written(words),
+        [Expr::Column(column), words] if call.func.name() == NAME => Some((&column.name, phrase_written(words)?)),
         _ => None,
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn collect(frame: DataFrame, limits: Limits) -> Result<Answer, 
             break;
         }
     }
-    Ok(Answer { schema, batches, truncated })
+    Ok(Answer { schema, batches, truncated, next: None })
 }
 
 /// The bytes of a batch's own rows. What it shares with other batches, as slices of sorted rows share all of them, counts once a row.

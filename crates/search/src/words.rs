@@ -5,7 +5,7 @@
 //! JSON only the values are read, as they were before they were written as JSON: no names of members, no escapes.
 
 use std::borrow::Cow;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::LazyLock;
 
 use memchr::memmem;
@@ -21,10 +21,40 @@ pub(crate) trait Reader {
     fn word(&mut self, word: &str, place: usize) -> ControlFlow<()>;
 }
 
+/// The same for those who must know besides where in a text the word stands. A phrase stands in one text.
+pub(crate) trait Locating {
+    fn word(&mut self, word: &str, place: usize, text: &str, at: Range<usize>) -> ControlFlow<()>;
+}
+
+impl<'r> Locating for &'r mut (dyn Reader + 'r) {
+    fn word(&mut self, word: &str, place: usize, _: &str, _: Range<usize>) -> ControlFlow<()> {
+        Reader::word(*self, word, place)
+    }
+}
+
 /// Reads the words of a content column's text.
 pub(crate) fn read_content(text: &str, reader: &mut dyn Reader) {
+    locate_content(text, reader);
+}
+
+/// Reads the words of a content column's text, and in which of the texts that it says each stands.
+pub(crate) fn locate_content(text: &str, reader: impl Locating) {
     let mut words = Words { reader, place: 0, word: String::new(), joins_stars: false };
     let _ = words.content(text, NESTING_MAX);
+}
+
+/// Reads the words of a text that a content column says.
+pub(crate) fn locate_plain(text: &str, reader: impl Locating) {
+    let mut words = Words { reader, place: 0, word: String::new(), joins_stars: false };
+    let _ = words.plain(text);
+}
+
+/// Whether a text can be cut in two at a byte without another word coming of it.
+pub(crate) fn is_between_words(text: &str, at: usize) -> bool {
+    let joins = |c: char| !stands_alone(c) && (c.is_alphanumeric() || is_mark(c));
+    let (before, after) =
+        (text.get(..at).and_then(|text| text.chars().next_back()), text.get(at..).and_then(|text| text.chars().next()));
+    !(before.is_some_and(joins) && after.is_some_and(joins))
 }
 
 /// Whether words of this character's script are not set apart by spaces, or it is a sign that is looked for by itself.
@@ -44,15 +74,15 @@ pub(crate) fn stands_alone(c: char) -> bool {
     }
 }
 
-struct Words<'r> {
-    reader: &'r mut dyn Reader,
+struct Words<R> {
+    reader: R,
     place: usize,
     word: String,
     /// In what is looked for, a star is part of a word.
     joins_stars: bool,
 }
 
-impl Words<'_> {
+impl<R: Locating> Words<R> {
     fn content(&mut self, text: &str, nesting: usize) -> ControlFlow<()> {
         if nesting > 0 && is_likely_json(text) { self.json(text, nesting) } else { self.plain(text) }
     }
@@ -94,45 +124,52 @@ impl Words<'_> {
 
     fn plain(&mut self, text: &str) -> ControlFlow<()> {
         let mut rest = text;
+        // Where the word begins that is being put together.
+        let mut began = 0;
         while let Some(c) = rest.chars().next() {
+            let at = text.len() - rest.len();
             let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || (*byte == b'*' && self.joins_stars);
             let run = rest.bytes().position(|byte| !is_part(&byte)).unwrap_or(rest.len());
             let (part, after) = rest.split_at(if run > 0 { run } else { c.len_utf8() });
             rest = after;
+            let begins = if self.word.is_empty() { at } else { began };
             if run > 0 && self.word.is_empty() && after.bytes().next().is_none_or(|byte| byte.is_ascii()) {
-                self.ascii_word(part)?;
+                self.ascii_word(text, at..at + run)?;
             } else if run > 0 {
+                began = begins;
                 self.word.extend(part.chars().map(|c| c.to_ascii_lowercase()));
             } else if stands_alone(c) {
-                self.end_word()?;
+                self.end_word(text, began..at)?;
                 self.word.push(c);
-                self.end_word()?;
+                self.end_word(text, at..at + c.len_utf8())?;
             } else if !c.is_ascii() && (c.is_alphanumeric() || is_mark(c)) {
+                began = begins;
                 self.word.extend(small(c));
             } else {
-                self.end_word()?;
+                self.end_word(text, began..at)?;
             }
         }
-        self.end_word()
+        self.end_word(text, began..text.len())
     }
 
     /// A whole word, which most often needs no copy.
-    fn ascii_word(&mut self, word: &str) -> ControlFlow<()> {
+    fn ascii_word(&mut self, text: &str, at: Range<usize>) -> ControlFlow<()> {
+        let word = &text[at.clone()];
         if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
             self.word.push_str(word);
             self.word.make_ascii_lowercase();
-            return self.end_word();
+            return self.end_word(text, at);
         }
-        let flow = self.reader.word(word, self.place);
+        let flow = self.reader.word(word, self.place, text, at);
         self.place += 1;
         flow
     }
 
-    fn end_word(&mut self) -> ControlFlow<()> {
+    fn end_word(&mut self, text: &str, at: Range<usize>) -> ControlFlow<()> {
         if self.word.is_empty() {
             return ControlFlow::Continue(());
         }
-        let flow = self.reader.word(&self.word, self.place);
+        let flow = self.reader.word(&self.word, self.place, text, at);
         self.place += 1;
         self.word.clear();
         flow
@@ -210,7 +247,8 @@ impl Phrase {
             }
         }
         let mut collected = Collected::default();
-        let _ = Words { reader: &mut collected, place: 0, word: String::new(), joins_stars: true }.plain(text);
+        let reader: &mut dyn Reader = &mut collected;
+        let _ = Words { reader, place: 0, word: String::new(), joins_stars: true }.plain(text);
         let is_star = |word: &String| word.bytes().all(|byte| byte == b'*');
         let Collected(mut words) = collected;
         words.truncate(words.iter().rposition(|word| !is_star(word)).map_or(0, |last| last + 1));
@@ -265,13 +303,18 @@ impl Finder {
         if self.is_shaped_otherwise(text) {
             return false;
         }
-        let mut search = Search { phrase: &self.phrase, reached: 0, next_place: 0, found: false };
+        let mut search = Search { phrase: &self.phrase, progress: Progress::default(), found: false };
         read_content(text, &mut search);
         search.found
     }
 
+    /// What it looks for.
+    pub(crate) const fn phrase(&self) -> &Phrase {
+        &self.phrase
+    }
+
     /// Whether it is plain that the text does not have all of the words. What is not ASCII has other capitals, and may be escaped.
-    fn is_shaped_otherwise(&self, text: &str) -> bool {
+    pub(crate) fn is_shaped_otherwise(&self, text: &str) -> bool {
         let Some(shape) = &self.shape else { return false };
         text.is_ascii() && !shape.is_match(text.as_bytes()) && ESCAPE.find(text.as_bytes()).is_none()
     }
@@ -306,26 +349,38 @@ fn is_like(parts: &[String], word: &str) -> bool {
 }
 
 /// One pass over a text for a phrase (Shift-And, Baeza-Yates and Gonnet 1992).
-struct Search<'p> {
-    phrase: &'p Phrase,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
     /// The bit n is set when the first n + 1 words of the phrase stand right before `next_place`.
     reached: u64,
     next_place: usize,
-    found: bool,
 }
 
-impl Reader for Search<'_> {
-    fn word(&mut self, word: &str, place: usize) -> ControlFlow<()> {
+impl Progress {
+    /// Takes in the next word of the text. Whether the phrase ends with it.
+    pub(crate) fn is_done_by(&mut self, phrase: &Phrase, word: &str, place: usize) -> bool {
         let so_far = if place == self.next_place { self.reached << 1 | 1 } else { 1 };
         self.next_place = place + 1;
         self.reached = 0;
-        for (nth, wanted) in self.phrase.words.iter().enumerate() {
+        for (nth, wanted) in phrase.words.iter().enumerate() {
             let bit = 1 << nth;
             if so_far & bit != 0 && wanted.is(word) {
                 self.reached |= bit;
             }
         }
-        self.found = self.reached >> (self.phrase.words.len() - 1) != 0;
+        self.reached >> (phrase.words.len() - 1) != 0
+    }
+}
+
+struct Search<'p> {
+    phrase: &'p Phrase,
+    progress: Progress,
+    found: bool,
+}
+
+impl Reader for Search<'_> {
+    fn word(&mut self, word: &str, place: usize) -> ControlFlow<()> {
+        self.found = self.progress.is_done_by(self.phrase, word, place);
         if self.found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

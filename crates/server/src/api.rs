@@ -33,6 +33,7 @@ use crate::keys;
 use crate::listen::Surface;
 use crate::log_files;
 use crate::oidc;
+use crate::pages;
 use crate::problem::Problem;
 use crate::queries;
 use crate::reading::Reading;
@@ -97,8 +98,6 @@ pub const ROUTES: [(&str, &str, Access); 44] = [
 const OPENAPI: &str = include_str!("../openapi.json");
 /// The largest body of a request: a statement of 64 KiB and its wrapping.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Rows of a search when nothing is said.
-const SEARCH_ROWS: usize = 100;
 /// The most rows that can be asked for.
 const ROWS_MAX: usize = 100_000;
 /// Records of one call that are shown.
@@ -204,9 +203,9 @@ impl Api {
             .route("/version", get(version))
             .route("/openapi.json", get(|| async { ([(CONTENT_TYPE, "application/json")], OPENAPI) }))
             .route("/api/v1/log", get(log))
-            .route("/api/v1/search", get(search))
             .route("/api/v1/sql", post(sql))
             .route("/api/v1/calls/{id}", get(call))
+            .merge(pages::routes())
             .merge(fields::routes())
             .merge(queries::routes())
             .merge(searches::routes())
@@ -297,32 +296,6 @@ async fn log(State(api): State<Api>) -> Json<Value> {
         log["forward"] = json!(delivery.now());
     }
     Json(log)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SearchQuery {
-    #[serde(default)]
-    q: String,
-    since: Option<String>,
-    until: Option<String>,
-    limit: Option<usize>,
-    format: Option<String>,
-}
-
-async fn search(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Asked(query): Asked<SearchQuery>,
-) -> Result<Response, Problem> {
-    let format = format(query.format.as_deref())?;
-    let limits = limits(query.limit, SEARCH_ROWS)?;
-    let search = Search { query: query.q, since: query.since, until: query.until };
-    let said = search.said();
-    let asked = api.0.engine.search(&caller.view, search, limits);
-    let answer = queries::listed(&api, &caller, QueryKind::Search, &said, asked).await?;
-    api.note(&caller, Reading::rows("search", &said, answer.rows(), answer.is_truncated())).await;
-    written(&answer, format)
 }
 
 #[derive(Deserialize)]
@@ -471,11 +444,11 @@ pub(crate) fn bad_request(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
 }
 
-fn format(word: Option<&str>) -> Result<Format, Problem> {
+pub(crate) fn format(word: Option<&str>) -> Result<Format, Problem> {
     word.map_or(Ok(Format::Json), str::parse).map_err(|error: search::UnknownFormat| bad_request(error.to_string()))
 }
 
-fn limits(asked: Option<usize>, otherwise: usize) -> Result<Limits, Problem> {
+pub(crate) fn limits(asked: Option<usize>, otherwise: usize) -> Result<Limits, Problem> {
     let rows_max = asked.unwrap_or(otherwise);
     if rows_max > ROWS_MAX {
         return Err(bad_request(format!("limit is at most {ROWS_MAX}")));

@@ -13,6 +13,7 @@
 //! | `api` | the routes of the main listener |
 //! | `admission` | who may pass which route |
 //! | `asked` | the query of a URL, or what is wrong with it |
+//! | `pages` | `/api/v1/search`, a page after another |
 //! | `queries` | the queries that are running: listed, and ended |
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
@@ -48,6 +49,7 @@ mod lanes;
 mod listen;
 mod log_files;
 mod oidc;
+mod pages;
 mod problem;
 mod queries;
 mod reading;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use search::{EngineError, SqlError, Stopped};
+use search::{EngineError, PageError, SqlError, Stopped};
 use serde_json::{Value, json};
 use witness::Refusal;
 
@@ -103,6 +103,10 @@ impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         let (status, code) = match &error {
             EngineError::Query(_) => (StatusCode::BAD_REQUEST, "query"),
+            EngineError::Page(PageError::StageHasNoSnippets | PageError::TooManySnippets) => {
+                (StatusCode::BAD_REQUEST, "invalid_request")
+            }
+            EngineError::Page(_) => (StatusCode::BAD_REQUEST, "cursor"),
             EngineError::Sql(SqlError::NotAQuery) => (StatusCode::FORBIDDEN, "not_a_query"),
             EngineError::Sql(_) => (StatusCode::BAD_REQUEST, "sql"),
             EngineError::Deadline(_) => (StatusCode::REQUEST_TIMEOUT, "deadline"),

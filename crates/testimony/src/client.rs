@@ -11,7 +11,7 @@ use clap::Args;
 pub(crate) use dial::percent_encoded;
 use dial::{Connector, Credentials};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client as HttpClient;
 use ledger::{Archive, PublishedLog};
@@ -149,6 +149,18 @@ impl Client {
         let request = Request::get(path).body(Body::empty())?;
         match self.ask(request).await? {
             Some(response) => Ok(Some(response.into_body().collect().await?.to_bytes())),
+            None => Ok(None),
+        }
+    }
+
+    /// GETs a path with a query, as one piece with its headers; nothing when there is no such thing.
+    pub(crate) async fn get_with_headers(&self, path: &str) -> anyhow::Result<Option<(HeaderMap, Bytes)>> {
+        let request = Request::get(path).body(Body::empty())?;
+        match self.ask(request).await? {
+            Some(response) => {
+                let (head, body) = response.into_parts();
+                Ok(Some((head.headers, body.collect().await?.to_bytes())))
+            }
             None => Ok(None),
         }
     }

@@ -13,6 +13,8 @@ mod forwarding;
 mod mapping;
 mod oidc;
 mod output;
+mod pages;
+mod passages;
 mod proving;
 mod replay;
 mod retention;

@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::passages::{self, Marks};
 use crate::terminal::{escaped, is_terminal};
 
 /// The form of an answer.
@@ -76,10 +77,12 @@ fn chosen(asked: Option<OutputFormat>, is_terminal: bool) -> anyhow::Result<Outp
 }
 
 /// An answer in the server's form `json`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) columns: Vec<String>,
     pub(crate) truncated: bool,
+    /// The cursor of the next page, where a search has more.
+    pub(crate) next: Option<String>,
     pub(crate) rows: Vec<Value>,
 }
 
@@ -98,7 +101,7 @@ pub(crate) fn render(format: OutputFormat, sent: &Bytes, columns: &[&str], raw: 
             let answer: Answer = serde_json::from_slice(sent)?;
             json_list(&answer.rows)?
         }
-        OutputFormat::Table => table(&serde_json::from_slice(sent)?, columns, raw),
+        OutputFormat::Table => table(&serde_json::from_slice(sent)?, columns, raw, Marks::here()),
     };
     Ok(text.into())
 }
@@ -115,10 +118,11 @@ pub(crate) fn json_lines(rows: &[Value]) -> String {
 
 /// Objects side by side, with these members as columns.
 pub(crate) fn listing(columns: &[&str], rows: Vec<Value>) -> String {
-    table(&Answer { columns: Vec::new(), truncated: false, rows }, columns, false)
+    table(&Answer { rows, ..Answer::default() }, columns, false, Marks::here())
 }
 
-fn table(answer: &Answer, columns: &[&str], raw: bool) -> String {
+/// Rows side by side, each with the passages around what matched in it below, where it has some.
+pub(crate) fn table(answer: &Answer, columns: &[&str], raw: bool, marks: Marks) -> String {
     if answer.rows.is_empty() {
         return "nothing found\n".into();
     }
@@ -129,12 +133,31 @@ fn table(answer: &Answer, columns: &[&str], raw: bool) -> String {
     table.set_header(columns.iter().map(|column| cell("", Some(&column.to_uppercase().into()), raw)));
     for row in &answer.rows {
         table.add_row(columns.iter().map(|column| cell(column, row.get(*column), raw)));
+        if passages::has_some(row) {
+            table.add_row([passages::PLACE]);
+        }
     }
-    let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    if answer.truncated {
-        text.push_str("… and more: raise --limit, or narrow it down\n");
+    let mut with_passages = answer.rows.iter().filter(|row| passages::has_some(row));
+    let mut text = String::new();
+    for line in table.lines() {
+        match line.trim() {
+            passages::PLACE => {
+                with_passages.next().iter().for_each(|row| text.push_str(&passages::lines(row, raw, marks)))
+            }
+            _ => text.extend([line.trim_end(), "\n"]),
+        }
+    }
+    match &answer.next {
+        Some(next) => text.push_str(&more(next)),
+        None if answer.truncated => text.push_str("… and more: raise --limit, or narrow it down\n"),
+        None => {}
     }
     text
+}
+
+/// Says how what follows is had.
+pub(crate) fn more(next: &str) -> String {
+    format!("… and more: raise --limit, give --all, or go on with the same search and --cursor {}\n", escaped(next))
 }
 
 /// A value in one line, cut where it is long.

@@ -7,6 +7,9 @@ use world::World;
 
 use super::Log;
 use crate::View;
+use crate::matching::has_words;
+use crate::snippets::Sought;
+use crate::words::{Finder, Phrase};
 
 /// A language, a sentence, what is looked for and has to be found, and what must not be.
 struct Spoken(&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
@@ -210,4 +213,28 @@ async fn words_and_phrases_of_many_languages_are_found_and_others_are_not() {
         }
     }
     assert!(wrong.is_empty(), "{} of {found}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn what_is_found_in_a_language_is_what_is_marked() {
+    for (language, Spoken(name, sentence, there, absent)) in LANGUAGES.iter().enumerate() {
+        for (wanted, is_there) in there.iter().map(|text| (text, true)).chain(absent.iter().map(|text| (text, false))) {
+            let sought = Sought::of(&has_words(datafusion::prelude::col("output"), wanted));
+            let finder = Finder::new(Phrase::of(wanted).unwrap());
+            for nth in 0..3 {
+                let said = text(language, nth);
+                let snippets = sought.snippets(|column| (column == "output").then_some(said.as_str()));
+                assert_eq!(snippets.len(), usize::from(is_there), "{name}: {wanted}");
+                for snippet in snippets {
+                    assert_eq!(snippet.text, *sentence, "{name}: as it was said");
+                    assert!(!snippet.marks.is_empty(), "{name}: {wanted}");
+                    for (start, end) in snippet.marks {
+                        let [start, end] = [start, end].map(|at| usize::try_from(at).unwrap());
+                        let marked: String = sentence.chars().skip(start).take(end - start).collect();
+                        assert!(finder.is_in(&marked), "{name}: {marked} is marked for {wanted}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! `testimony search`.
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
 use record::Timestamp;
@@ -10,9 +9,11 @@ use world::World;
 
 use crate::Verdict;
 use crate::chart;
-use crate::client::{Client, Target, query_string, runtime};
+use crate::client::{Client, Target, runtime};
 use crate::commands::searches::{meant, name_in, save};
-use crate::output::{Answer, OutputFormat, Printing, json_lines, json_list, render};
+use crate::output::{OutputFormat, Printing, json_lines, json_list, more, render, table};
+use crate::pages::Wanted;
+use crate::passages::Marks;
 use crate::proving::{Asked, a_line_each, prove};
 use crate::terminal::{escaped, hint, print};
 use crate::trust::Trust;
@@ -40,6 +41,15 @@ pub(crate) struct Arguments {
     /// The most records or groups to give [default: 100, of a chart 10000]
     #[arg(long)]
     limit: Option<usize>,
+    /// Give all records that are found
+    #[arg(long, conflicts_with_all = ["limit", "chart", "save"])]
+    all: bool,
+    /// Go on where an answer to the same search ended, with what it said there; records that arrived since then are left out
+    #[arg(long, value_name = "CURSOR", conflicts_with_all = ["chart", "save"])]
+    cursor: Option<String>,
+    /// Give each record with the passages around what matched, as a table does where it can
+    #[arg(long, conflicts_with_all = ["chart", "save", "prove"])]
+    snippets: bool,
     /// Draw what the query's stage measures, or without a stage how much was found over time
     #[arg(long, conflicts_with = "output")]
     chart: bool,
@@ -73,28 +83,42 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<Verdict> {
         return proven(&Asked { client: &client, runtime: &runtime }, &arguments);
     }
     anyhow::ensure!(!arguments.trust.is_said(), "--key and --policy say whom to believe with --prove");
-    print(&runtime.block_on(answered(&client, arguments, chart::width()))?)?;
+    runtime.block_on(answered(&client, arguments, chart::width(), |piece| print(&piece)))?;
     Ok(Verdict::Good)
+}
+
+impl Arguments {
+    /// What is asked for, a page after another.
+    fn wanted(&self) -> Wanted {
+        let Self { query, since, until, limit, all, cursor, .. } = self;
+        let search = Search { query: query.clone(), since: since.clone(), until: until.clone() };
+        let limit = if *all { None } else { Some(limit.unwrap_or(ROWS)) };
+        Wanted { search, limit, cursor: cursor.clone(), snippets: false }
+    }
 }
 
 /// Finds records, and prints those only if all of them hold.
 fn proven(asked: &Asked<'_>, arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let Arguments { query, since, until, limit, trust, printing, .. } = arguments;
+    let Arguments { trust, printing, .. } = arguments;
     let format = printing.format()?;
     anyhow::ensure!(
         matches!(format, OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl),
         "a proof has no place in this form: use -o table, -o json or -o jsonl"
     );
-    let search = Search { query: query.clone(), since: since.clone(), until: until.clone() };
-    let outline = Outline::of(&search, Timestamp::from_micros(World::real().clock.now_micros()));
+    let wanted = arguments.wanted();
+    let outline = Outline::of(&wanted.search, Timestamp::from_micros(World::real().clock.now_micros()));
     anyhow::ensure!(
         !outline.is_ok_and(|outline| outline.stage.is_some()),
         "what a stage makes of records is in no log: leave out the stage, or --prove"
     );
-    let sent = asked.runtime.block_on(ask(asked.client, &search, limit.unwrap_or(ROWS), "json"))?;
-    let mut answer: Answer = serde_json::from_slice(&sent)?;
+    // However many pages it took, all rows are held against one checkpoint.
+    let mut answer = asked.runtime.block_on(wanted.rows(asked.client))?;
     if answer.rows.is_empty() {
-        print(&render(format, &sent, &COLUMNS, printing.raw)?)?;
+        print(&match format {
+            OutputFormat::Table => table(&answer, &COLUMNS, printing.raw, Marks::Plain),
+            OutputFormat::Jsonl => json_lines(&answer.rows),
+            _ => json_list(&answer.rows)?,
+        })?;
         return Ok(Verdict::Good);
     }
     let proven = match prove(asked, trust, &answer.rows)? {
@@ -108,7 +132,7 @@ fn proven(asked: &Asked<'_>, arguments: &Arguments) -> anyhow::Result<Verdict> {
     let records = if answer.rows.len() == 1 { "1 record".into() } else { format!("{} records", answer.rows.len()) };
     let said = format!("{}{records} {}\n", proven.reservations(), escaped(&proven.verdict()));
     if format == OutputFormat::Table {
-        print(&render(format, &sent, &COLUMNS, printing.raw)?)?;
+        print(&table(&answer, &COLUMNS, printing.raw, Marks::Plain))?;
         print(&said)?;
         return Ok(Verdict::Good);
     }
@@ -123,34 +147,53 @@ fn proven(asked: &Asked<'_>, arguments: &Arguments) -> anyhow::Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-/// What is printed, a chart for a terminal so many columns wide.
-async fn answered(client: &Client, arguments: Arguments, width: usize) -> anyhow::Result<Bytes> {
-    let Arguments { query, since, until, limit, chart, printing, .. } = arguments;
-    let search = Search { query, since, until };
+/// Passes on what is printed, a chart for a terminal so many columns wide.
+async fn answered(
+    client: &Client,
+    arguments: Arguments,
+    width: usize,
+    mut pass_on: impl FnMut(Bytes) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut wanted = arguments.wanted();
+    let Arguments { limit, chart, printing, snippets, all, .. } = arguments;
     let now = Timestamp::from_micros(World::real().clock.now_micros());
-    let outline = Outline::of(&search, now);
+    let outline = Outline::of(&wanted.search, now);
     if chart {
-        let (staged, search) = drawable(client, search, outline?, now).await?;
+        let (staged, search) = drawable(client, wanted.search, outline?, now).await?;
         let sent = ask(client, &search, limit.unwrap_or(BARS), "json").await?;
-        return Ok(chart::draw(&sent, staged, width, printing.raw)?.into());
+        return pass_on(chart::draw(&sent, staged, width, printing.raw)?.into());
     }
     let format = printing.format()?;
-    let sent = ask(client, &search, limit.unwrap_or(ROWS), format.wire()).await?;
     // What is wrong with a query is the server's to say.
     let is_staged = outline.is_ok_and(|outline| outline.stage.is_some());
-    render(format, &sent, if is_staged { &[] } else { &COLUMNS }, printing.raw)
+    wanted.snippets = snippets || (format == OutputFormat::Table && !is_staged);
+    if is_staged || format.is_binary() {
+        let of_what = if is_staged { "what a stage makes of records" } else { "a file in this form" };
+        anyhow::ensure!(!all, "{of_what} comes as one page: say how much with --limit, instead of --all");
+        let (next, sent) = wanted.page(client, wanted.cursor.as_deref(), limit.unwrap_or(ROWS), format.wire()).await?;
+        next.iter().for_each(|next| hint(&more(next)));
+        return pass_on(render(format, &sent, &[], printing.raw)?);
+    }
+    let next = match format {
+        OutputFormat::Table => {
+            pass_on(table(&wanted.rows(client).await?, &COLUMNS, printing.raw, Marks::here()).into())?;
+            None
+        }
+        OutputFormat::Json => {
+            let answer = wanted.rows(client).await?;
+            pass_on(json_list(&answer.rows)?.into())?;
+            answer.next
+        }
+        _ => wanted.lines(client, format, |sent| pass_on(render(format, &sent, &[], printing.raw)?)).await?,
+    };
+    next.iter().for_each(|next| hint(&more(next)));
+    Ok(())
 }
 
+/// The rows of a stage.
 async fn ask(client: &Client, search: &Search, limit: usize, format: &str) -> anyhow::Result<Bytes> {
-    let query = query_string(&[
-        ("q", Some(search.query.clone())),
-        ("since", search.since.clone()),
-        ("until", search.until.clone()),
-        ("limit", Some(limit.to_string())),
-        ("format", Some(format.to_owned())),
-    ]);
-    let sent = client.get(&format!("/api/v1/search{query}")).await?;
-    sent.context("the server does not know how to search: is it Testimony?")
+    let wanted = Wanted { search: search.clone(), limit: Some(limit), cursor: None, snippets: false };
+    Ok(wanted.page(client, None, limit, format).await?.1)
 }
 
 /// A search with a stage: its own, or one that counts over time.
@@ -232,8 +275,14 @@ mod tests {
             let given = ["search", "--data", data.to_str().unwrap()];
             let command = Command::try_parse_from(given.iter().chain(arguments)).unwrap();
             let client = command.arguments.target.open().unwrap();
-            let told = runtime().unwrap().block_on(answered(&client, command.arguments, 80));
-            let told = told.unwrap_or_else(|error| format!("error: {error}\n").into());
+            let mut told = Vec::new();
+            let pass_on = |piece: Bytes| {
+                told.extend_from_slice(&piece);
+                Ok(())
+            };
+            if let Err(error) = runtime().unwrap().block_on(answered(&client, command.arguments, 80, pass_on)) {
+                told = format!("error: {error}\n").into();
+            }
             format!("$ {}\n{}", arguments.join(" "), String::from_utf8_lossy(&told))
         };
         let searches = [
