@@ -186,6 +186,7 @@ impl Running {
         let (api, models) = (bound.api.local_addr()?, bound.models.local_addr()?);
         let (asking, alarm_levels) = (Asking::of(&config)?, alarm::levels(&config.ledger.alarm_percent)?);
         let Opened { ledger, identity, open_calls, .. } = open_log(&world, &config, asking.is_some())?;
+        let metrics = metrics::Metrics::follow(&world, &ledger, BUILD.version)?;
         let key = identity.signer.verifier().clone();
         let log = PublishedLog::of(world.disk.clone(), &config.data);
         // Before anything is appended: whoever has seen more of this log than is here must be heard.
@@ -210,7 +211,7 @@ impl Running {
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
         let intake = intake(&world, &config, &ledger, ruling.rules())?;
         let forwarded = Forwarded::new(&world, &config.data, &ledger);
-        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery };
+        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery, metrics };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
         let listeners = listen(bound, router, &gateway, &intake, tls, &config, &stop)?;
