@@ -10,6 +10,8 @@ import urllib.parse
 
 import pytest
 from conftest import ROOT, chat, http, replaced, wait_for
+from google.protobuf.json_format import Parse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as text_format
 
@@ -113,6 +115,41 @@ def test_the_form_is_what_was_asked_for(server):
     media, text = scrape(server)
     assert media == "application/openmetrics-text; version=1.0.0; charset=utf-8" and text.endswith("# EOF\n")
     assert {family.name for family in open_metrics(text)} == names - {"testimony_build_info"} | {"testimony_build"}
+
+
+def test_a_collector_is_sent_the_same_by_otlp(serve, scripted, web, tmp_path):
+    settings = tmp_path / "testimony.toml"
+    settings.write_text(f"[metrics]\notlp = '{web.url('/v1/metrics')}'\notlp_token = 'secret'\notlp_every_s = 1\n")
+    sent = []
+
+    def collector(request):
+        # By its own schema, which refuses what it does not know.
+        sent.append((request.headers, Parse(request.sent, ExportMetricsServiceRequest())))
+        return (503, {}, b"") if len(sent) == 1 else (200, {}, b"{}")
+
+    web.pages["/v1/metrics"] = collector
+    server = serve(scripted, "--config", settings)
+    _, headers, _ = server.post(chat("Hello"))
+    scraped = samples(server)
+
+    def told():
+        metrics = {metric.name: metric for metric in sent[-1][1].resource_metrics[0].scope_metrics[0].metrics} if sent else {}
+        return metrics if "gen_ai.client.operation.duration" in metrics else None
+
+    metrics = wait_for(told, 30)
+    assert len(sent) >= 2, "the first was refused, and another came"
+    assert sent[-1][0]["authorization"] == "Bearer secret" and sent[-1][0]["content-type"] == "application/json"
+    duration = metrics["gen_ai.client.operation.duration"]
+    [point] = duration.histogram.data_points
+    attributes = {one.key: one.value.string_value for one in point.attributes}
+    assert attributes == {"environment": "default", "service": "default", "producer": "gateway", "gen_ai.operation.name": "chat", "gen_ai.request.model": "scripted-demo", "gen_ai.response.model": "scripted-demo"}
+    assert (duration.unit, point.count, sum(point.bucket_counts), len(point.bucket_counts)) == ("s", 1, 1, len(point.explicit_bounds) + 1)
+    assert point.sum == value(scraped, f"{CALL}_sum") and 0 < point.start_time_unix_nano < point.time_unix_nano
+    assert [(one.key, one.value.string_value) for one in point.exemplars[0].filtered_attributes] == [("call_id", headers["testimony-call"])]
+    records = metrics["testimony.records"].sum
+    assert records.is_monotonic and sum(point.as_int for point in records.data_points if ("producer", "gateway") in {(one.key, one.value.string_value) for one in point.attributes}) == 2
+    assert metrics["testimony.wal"].unit == "By" and metrics["testimony.wal"].gauge.data_points[0].as_int > 0
+    assert server.errors().count("the metrics cannot be sent") == 1
 
 
 PROMETHEUS = pytest.mark.skipif(not shutil.which("prometheus") or not shutil.which("promtool"), reason="needs Prometheus (Debian: prometheus)")

@@ -14,6 +14,8 @@ use crate::families::{
     LOG_RECORDS, Label, OPEN_FILES, QUEUE_BYTES, QUEUE_LIMIT_BYTES, RESIDENT, START, UNREAD, WAL_BYTES, WAL_SEGMENTS,
 };
 use crate::format::Format;
+use crate::otlp::Otlp;
+use crate::sink::{Number, Sink};
 use crate::text::Text;
 
 /// How often the thread looks whether there is something to count. Not with every batch: to wake a thread costs a call more than all that
@@ -45,6 +47,7 @@ pub struct Beside {
 pub struct Metrics(Arc<Inner>);
 
 struct Inner {
+    world: World,
     ledger: Ledger,
     version: &'static str,
     /// When this began, in microseconds since 1970.
@@ -68,6 +71,7 @@ impl Metrics {
         let (stop, stopped) = sync_channel(1);
         let follower = ledger.follow(ledger.durable().size);
         let inner = Arc::new(Inner {
+            world: world.clone(),
             ledger: ledger.clone(),
             version,
             began_micros: world.clock.now_micros(),
@@ -97,21 +101,37 @@ impl Metrics {
     /// # Errors
     /// When the disk of the log cannot be looked at.
     pub fn write(&self, format: Format, beside: &Beside) -> Result<String, MetricsError> {
+        let mut text = Text::new(format);
+        self.write_into(&mut text, beside)?;
+        Ok(text.finish())
+    }
+
+    /// The same as a request of OTLP (`ExportMetricsServiceRequest`), in JSON.
+    ///
+    /// # Errors
+    /// When the disk of the log cannot be looked at.
+    pub fn write_otlp(&self, beside: &Beside) -> Result<String, MetricsError> {
+        let mut request = Otlp::new(self.0.began_micros, self.0.world.clock.now_micros());
+        self.write_into(&mut request, beside)?;
+        Ok(request.finish(self.0.version, self.0.ledger.origin()))
+    }
+
+    fn write_into(&self, sink: &mut impl Sink, beside: &Beside) -> Result<(), MetricsError> {
         self.0.catch_up();
         let figures = self.0.ledger.figures().map_err(MetricsError::Look)?;
-        let mut text = Text::new(format);
         {
             let Counting { follower, counts } = &*self.0.lock();
-            write_counts(&mut text, counts);
-            text.single(&LAG, Some(self.0.ledger.durable().size.saturating_sub(follower.position())));
+            write_counts(sink, counts);
+            let lag = self.0.ledger.durable().size.saturating_sub(follower.position());
+            sink.single(&LAG, Some(Number::Whole(lag)));
         }
-        write_figures(&mut text, &figures);
+        write_figures(sink, &figures);
         for (family, value) in &beside.gauges {
-            text.single(family, *value);
+            sink.single(family, value.map(Number::Whole));
         }
-        text.info(&BUILD, Label::Version, self.0.version);
-        write_process(&mut text, self.0.began_micros, process());
-        Ok(text.finish())
+        sink.info(&BUILD, Label::Version, self.0.version);
+        write_process(sink, self.0.began_micros, process());
+        Ok(())
     }
 }
 
@@ -148,21 +168,21 @@ impl Counting {
     }
 }
 
-pub(crate) fn write_counts(text: &mut Text, counts: &Counts) {
+pub(crate) fn write_counts(sink: &mut impl Sink, counts: &Counts) {
     let words = &counts.words;
     for table in [&counts.duration, &counts.first_chunk, &counts.token_usage, &counts.decision_duration] {
-        text.spreads(words, table);
+        sink.spreads(words, table);
     }
     let tables =
         [&counts.records, &counts.denied, &counts.verdicts, &counts.decisions, &counts.policy_failures, &counts.auth];
     for table in tables {
-        text.counts(words, table);
+        sink.counts(words, table);
     }
-    text.single(&UNREAD, Some(counts.unread));
+    sink.single(&UNREAD, Some(Number::Whole(counts.unread)));
 }
 
-fn write_figures(text: &mut Text, figures: &Figures) {
-    text.durations(&BATCH_DURATION, &figures.batches);
+fn write_figures(sink: &mut impl Sink, figures: &Figures) {
+    sink.durations(&BATCH_DURATION, &figures.batches);
     for (family, value) in [
         (&LOG_RECORDS, figures.size),
         (&CALLS_OPEN, figures.open_calls),
@@ -174,17 +194,17 @@ fn write_figures(text: &mut Text, figures: &Figures) {
         (&LOG_FULL, figures.is_full.into()),
         (&CHECKPOINT_RECORDS, figures.published),
     ] {
-        text.single(family, Some(value));
+        sink.single(family, Some(Number::Whole(value)));
     }
-    text.single(&CHECKPOINT_AGE, Some(figures.published_ago.as_secs_f64()));
+    sink.single(&CHECKPOINT_AGE, Some(Number::Real(figures.published_ago.as_secs_f64())));
 }
 
-fn write_process(text: &mut Text, began_micros: i64, process: Option<Process>) {
-    let (seconds, rest) = (began_micros.div_euclid(1_000_000), began_micros.rem_euclid(1_000_000));
-    text.single(&START, Some(format!("{seconds}.{rest:06}")));
-    text.single(&CPU, process.map(|process| process.cpu_seconds));
-    text.single(&RESIDENT, process.map(|process| process.resident_bytes));
-    text.single(&OPEN_FILES, process.map(|process| process.open_files));
+#[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 2^53 until the year 2255")]
+fn write_process(sink: &mut impl Sink, began_micros: i64, process: Option<Process>) {
+    sink.single(&START, Some(Number::Real(began_micros as f64 / 1e6)));
+    sink.single(&CPU, process.map(|process| Number::Real(process.cpu_seconds)));
+    sink.single(&RESIDENT, process.map(|process| Number::Whole(process.resident_bytes)));
+    sink.single(&OPEN_FILES, process.map(|process| Number::Whole(process.open_files)));
 }
 
 #[cfg(test)]

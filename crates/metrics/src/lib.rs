@@ -13,12 +13,16 @@
 //! | `words` | the values that labels may take, of which there is a bounded number |
 //! | `follower` | [`Metrics`]: the thread that follows, and the text for whoever asks |
 //! | `format` | which form somebody wants |
+//! | `sink` | what they are written into |
+//! | `otlp` | OTLP, in JSON |
 //! | `text` | OpenMetrics 1.0, and Prometheus' text format 0.0.4 |
 
 mod counts;
 mod families;
 mod follower;
 mod format;
+mod otlp;
+mod sink;
 mod tables;
 mod text;
 mod told;

@@ -6,6 +6,7 @@ use ledger::Durations;
 
 use crate::families::{Family, Label, Type};
 use crate::format::Format;
+use crate::sink::{Number, Sink};
 use crate::tables::{Count, Exemplar, Labels, Spread, Table};
 use crate::words::Words;
 
@@ -53,42 +54,6 @@ impl Text {
         self.out.push('\n');
     }
 
-    /// A family with one series that has no labels; without a value there is none.
-    pub(crate) fn single(&mut self, family: &Family, value: Option<impl Display>) {
-        self.head(family);
-        let end = if family.kind == Type::Counter { "_total" } else { "" };
-        if let Some(value) = value {
-            self.sample(&format!("{}{end}", family.name), "", value, None);
-        }
-    }
-
-    /// A family that says one thing in words.
-    pub(crate) fn info(&mut self, family: &Family, label: Label, text: &str) {
-        self.head(family);
-        self.sample(&format!("{}_info", family.name), &labelled(label.name(), text), 1, None);
-    }
-
-    pub(crate) fn counts(&mut self, words: &Words, table: &Table<Count>) {
-        self.head(table.family);
-        let name = format!("{}_total", table.family.name);
-        for (labels, count) in &table.series {
-            self.sample(&name, &labels_of(words, table.family, labels), count.total, count.exemplar.as_ref());
-        }
-    }
-
-    pub(crate) fn spreads(&mut self, words: &Words, table: &Table<Spread>) {
-        self.head(table.family);
-        for (labels, Spread { classes, sum }) in &table.series {
-            let classes = classes.iter().map(|(count, exemplar)| (*count, exemplar.as_ref()));
-            self.classes(table.family, &labels_of(words, table.family, labels), classes, *sum);
-        }
-    }
-
-    pub(crate) fn durations(&mut self, family: &Family, durations: &Durations) {
-        self.head(family);
-        self.classes(family, "", durations.counts.iter().map(|count| (*count, None)), durations.sum_seconds);
-    }
-
     fn classes<'e>(
         &mut self,
         family: &Family,
@@ -105,6 +70,42 @@ impl Text {
         }
         self.sample(&format!("{name}_sum"), labels, sum, None);
         self.sample(&format!("{name}_count"), labels, total, None);
+    }
+}
+
+impl Sink for Text {
+    fn single(&mut self, family: &Family, value: Option<Number>) {
+        self.head(family);
+        let end = if family.kind == Type::Counter { "_total" } else { "" };
+        if let Some(value) = value {
+            self.sample(&format!("{}{end}", family.name), "", value, None);
+        }
+    }
+
+    fn info(&mut self, family: &Family, label: Label, text: &str) {
+        self.head(family);
+        self.sample(&format!("{}_info", family.name), &labelled(label.name(), text), 1, None);
+    }
+
+    fn counts(&mut self, words: &Words, table: &Table<Count>) {
+        self.head(table.family);
+        let name = format!("{}_total", table.family.name);
+        for (labels, count) in &table.series {
+            self.sample(&name, &labels_of(words, table.family, labels), count.total, count.exemplar.as_ref());
+        }
+    }
+
+    fn spreads(&mut self, words: &Words, table: &Table<Spread>) {
+        self.head(table.family);
+        for (labels, Spread { classes, sum }) in &table.series {
+            let classes = classes.iter().map(|(count, exemplar)| (*count, exemplar.as_ref()));
+            self.classes(table.family, &labels_of(words, table.family, labels), classes, *sum);
+        }
+    }
+
+    fn durations(&mut self, family: &Family, durations: &Durations) {
+        self.head(family);
+        self.classes(family, "", durations.counts.iter().map(|count| (*count, None)), durations.sum_seconds);
     }
 }
 

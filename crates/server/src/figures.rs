@@ -8,7 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use http::{HeaderMap, StatusCode};
 use metrics::{
     Beside, CHECKPOINT_COSIGNATURES, FORWARD_WAITING, FORWARD_WAITING_BYTES, FORWARD_WAITING_BYTES_MAX, Format,
-    SEARCH_QUERIES, SEARCH_SEGMENTS, SEARCH_UNINDEXED, SEARCH_UNINDEXED_SEGMENTS,
+    MetricsError, SEARCH_QUERIES, SEARCH_SEGMENTS, SEARCH_UNINDEXED, SEARCH_UNINDEXED_SEGMENTS,
 };
 
 use crate::api::{Api, Running, not_running};
@@ -30,6 +30,17 @@ async fn figures(State(api): State<Api>, headers: HeaderMap) -> Result<Response,
         failed(error.to_string())
     })?;
     Ok(([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], text).into_response())
+}
+
+impl Api {
+    /// The figures as a request of OTLP in JSON; nothing for a log that is not being written. Blocks.
+    ///
+    /// # Errors
+    /// When the disk of the log cannot be looked at.
+    pub fn figures_as_otlp(&self) -> Option<Result<String, MetricsError>> {
+        let running = self.running()?;
+        Some(running.metrics.write_otlp(&beside(self, running)))
+    }
 }
 
 /// What search, delivery and the published log say of themselves.

@@ -14,6 +14,7 @@ mod mapping;
 mod oidc;
 mod output;
 mod proving;
+mod pushing;
 mod replay;
 mod ruling;
 mod story;
