@@ -12,7 +12,7 @@ from conftest import chat, http, run, wait_for
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-ROLES = ["ingest", "caller", "reader", "auditor", "operator", "admin"]
+ROLES = ["ingest", "caller", "monitor", "reader", "auditor", "operator", "admin"]
 SEARCH = {"reader", "auditor", "operator", "admin"}
 # Every route of the main listener, an instance of it, and the roles that pass. 404 and 400 are answers of whoever has passed.
 ROUTES = [
@@ -20,6 +20,7 @@ ROUTES = [
     ("GET", "/readyz", None, set(ROLES) | {"nobody"}),
     ("GET", "/version", None, set(ROLES) | {"nobody"}),
     ("GET", "/openapi.json", None, set(ROLES) | {"nobody"}),
+    ("GET", "/metrics", None, {"monitor", "auditor", "operator", "admin"}),
     ("GET", "/api/v1/log", None, SEARCH),
     ("GET", "/api/v1/search?q=x", None, SEARCH),
     ("GET", "/api/v1/fields", None, SEARCH),
@@ -127,6 +128,7 @@ def test_every_route_lets_in_those_roles_and_nobody_else(closed, part):
     # A scope that leaves something out does not do for what is about everything.
     assert ask(server, "GET", "/api/v1/keys", secret=elsewhere)[0] == 403
     assert ask(server, "GET", "/log/checkpoint", secret=elsewhere)[0] == 403
+    assert ask(server, "GET", "/metrics", secret=elsewhere)[0] == 403
     assert ask(server, "GET", "/api/v1/search", secret=elsewhere)[0] == 200
 
 

@@ -13,6 +13,8 @@ pub enum Role {
     Ingest,
     /// Calls models.
     Caller,
+    /// Reads figures, and no record.
+    Monitor,
     /// Searches.
     Reader,
     /// Reads everything, also who was refused and who read what.
@@ -39,6 +41,8 @@ pub enum Action {
     Prove,
     /// Fetch the published log: checkpoint and tiles, which hold every record's metadata.
     ReadLog,
+    /// Read the metrics, which count records of every kind.
+    ReadMetrics,
     /// See `auth`, `read`, `control` and `policy.decision` records too when searching or proving.
     ReadEverything,
     /// Change routes and saved searches, roll back.
@@ -53,18 +57,19 @@ pub enum Action {
 
 /// A word that is no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role; the roles are ingest, caller, reader, auditor, operator, admin")]
+#[error("{0:?} is no role; the roles are ingest, caller, monitor, reader, auditor, operator, admin")]
 pub struct UnknownRole(String);
 
 /// Whether a role may do something. This table is the only place that says so, and what it does not say is refused.
 #[must_use]
 pub fn allows(role: Role, action: Action) -> bool {
-    use Role::{Admin, Auditor, Caller, Ingest, Operator, Reader};
+    use Role::{Admin, Auditor, Caller, Ingest, Monitor, Operator, Reader};
     let who: &[Role] = match action {
         Action::CallModel => &[Caller, Admin],
         Action::ListModels => &[Caller, Operator, Admin],
         Action::Ingest => &[Ingest, Admin],
         Action::Search | Action::Prove | Action::ReadLog => &[Reader, Auditor, Operator, Admin],
+        Action::ReadMetrics => &[Monitor, Auditor, Operator, Admin],
         Action::ReadEverything => &[Auditor, Admin],
         Action::Operate => &[Operator, Admin],
         Action::ManageKeys | Action::ManagePolicy | Action::Erase => &[Admin],
@@ -74,7 +79,8 @@ pub fn allows(role: Role, action: Action) -> bool {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Ingest, Self::Caller, Self::Reader, Self::Auditor, Self::Operator, Self::Admin];
+    pub const ALL: [Self; 7] =
+        [Self::Ingest, Self::Caller, Self::Monitor, Self::Reader, Self::Auditor, Self::Operator, Self::Admin];
 
     /// Its name.
     #[must_use]
@@ -82,6 +88,7 @@ impl Role {
         match self {
             Self::Ingest => "ingest",
             Self::Caller => "caller",
+            Self::Monitor => "monitor",
             Self::Reader => "reader",
             Self::Auditor => "auditor",
             Self::Operator => "operator",
@@ -107,13 +114,14 @@ impl FromStr for Role {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CallModel,
         Self::ListModels,
         Self::Ingest,
         Self::Search,
         Self::Prove,
         Self::ReadLog,
+        Self::ReadMetrics,
         Self::ReadEverything,
         Self::Operate,
         Self::ManageKeys,
@@ -131,6 +139,7 @@ impl Action {
             Self::Search => "search",
             Self::Prove => "prove",
             Self::ReadLog => "read_log",
+            Self::ReadMetrics => "read_metrics",
             Self::ReadEverything => "read_everything",
             Self::Operate => "operate",
             Self::ManageKeys => "manage_keys",
@@ -152,18 +161,19 @@ mod tests {
 
     /// Every cell, spelt out a second time: a change of the table is a change here.
     const TABLE: &str = "
-                        ingest caller reader auditor operator admin
-        call_model      -      yes    -      -       -        yes
-        list_models     -      yes    -      -       yes      yes
-        ingest          yes    -      -      -       -        yes
-        search          -      -      yes    yes     yes      yes
-        prove           -      -      yes    yes     yes      yes
-        read_log        -      -      yes    yes     yes      yes
-        read_everything -      -      -      yes     -        yes
-        operate         -      -      -      -       yes      yes
-        manage_keys     -      -      -      -       -        yes
-        manage_policy   -      -      -      -       -        yes
-        erase           -      -      -      -       -        yes
+                        ingest caller monitor reader auditor operator admin
+        call_model      -      yes    -       -      -       -        yes
+        list_models     -      yes    -       -      -       yes      yes
+        ingest          yes    -      -       -      -       -        yes
+        search          -      -      -       yes    yes     yes      yes
+        prove           -      -      -       yes    yes     yes      yes
+        read_log        -      -      -       yes    yes     yes      yes
+        read_metrics    -      -      yes     -      yes     yes      yes
+        read_everything -      -      -       -      yes     -        yes
+        operate         -      -      -       -      -       yes      yes
+        manage_keys     -      -      -       -      -       -        yes
+        manage_policy   -      -      -       -      -       -        yes
+        erase           -      -      -       -      -       -        yes
     ";
 
     #[test]

@@ -12,6 +12,7 @@ use world::Disk;
 
 use crate::backlog::{self, Backlog, Waiting};
 use crate::batch::{Batch, Entry};
+use crate::figures::Pulse;
 use crate::frame;
 use crate::wal::{Durable, decode_head, list_segments, segment_path};
 
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     is_closed: watch::Sender<bool>,
     /// How the device failed, if it did.
     stopped: watch::Sender<Option<String>>,
+    pub(crate) pulse: Pulse,
 }
 
 struct Recent {
@@ -80,6 +82,7 @@ impl Shared {
             cosigned: watch::Sender::new("".into()),
             is_closed: watch::Sender::new(false),
             stopped: watch::Sender::new(None),
+            pulse: Pulse::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Shared {
 
     pub(crate) fn set_published(&self, size: u64) {
         self.published.send_replace(size);
+        self.pulse.has_published();
     }
 
     pub(crate) fn published(&self) -> watch::Receiver<u64> {

@@ -12,12 +12,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use world::{DirectoryLock, LockError, World};
 
 use crate::backlog::{Backlog, Waiting};
+use crate::figures::Figures;
 use crate::follow::{DurablePoint, FollowError, Follower, Portion, Shared};
 use crate::identity::{Identity, IdentityError};
 use crate::once::Once;
 use crate::receipt::{Receipt, receipts, the_one};
 use crate::recovery::{Damage, Recovered, Torn, recover};
 use crate::sequencer::{self, Place, Submission};
+use crate::threads::{spawn, spawn_follower};
 use crate::tiles::TileWriter;
 use crate::wal::{Durable, Wal};
 use crate::writer::{Writer, WriterSlot};
@@ -213,6 +215,7 @@ impl Ledger {
         let point = DurablePoint { size, checkpoint: checkpoint.into() };
         let shared = Arc::new(Shared::new(world.disk.clone(), data.to_owned(), point, options.recent_bytes_max));
         shared.set_wanted_durable(wal.wanted_durable());
+        shared.pulse.open_calls.store(found.tally.calls_under_way(), Ordering::Relaxed);
         let wal_first = found.segments.first().copied().unwrap_or(size);
         let published = found.published.unwrap_or(0);
         let recent = std::mem::take(&mut found.once);
@@ -419,6 +422,14 @@ impl Ledger {
         self.0.shared.set_cosigned(note);
     }
 
+    /// What the log is doing, in numbers. Looks at the files of the write-ahead log.
+    ///
+    /// # Errors
+    /// When its folder cannot be read.
+    pub fn figures(&self) -> io::Result<Figures> {
+        Figures::of(&self.0.shared, self.0.queue_bytes_max, &self.0.room, self.is_full())
+    }
+
     /// A follower that begins at an index.
     #[must_use]
     pub fn follow(&self, from: u64) -> Follower {
@@ -478,19 +489,6 @@ fn open_wal(world: &World, data: &Path, signer: &SignerKey, found: &Recovered, o
         wal.cut_torn_tail()?;
     }
     Ok(wal)
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body)
-}
-
-/// A follower's thread: it waits on the log and on time, and its disk I/O holds up nobody else.
-fn spawn_follower<F: Future<Output = ()>>(
-    name: &str,
-    body: impl FnOnce() -> F + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    spawn(name, move || runtime.block_on(body()))
 }
 
 #[cfg(test)]

@@ -29,12 +29,15 @@
 //! | `rebuilding` | the tiles of the published log made anew |
 //! | `archive` | reading the directory of a stopped log |
 //! | `backlog` | what waits to be delivered elsewhere, and its bound |
+//! | `figures` | what the log is doing, in numbers |
+//! | `threads` | how its threads are begun |
 //!
 //! This crate never waits for the network and never parses a request.
 
 mod archive;
 mod backlog;
 mod batch;
+mod figures;
 mod follow;
 mod frame;
 mod identity;
@@ -47,6 +50,7 @@ mod recovery;
 mod rotation;
 mod sequencer;
 mod tally;
+mod threads;
 mod tiles;
 mod wal;
 mod writer;
@@ -54,6 +58,7 @@ mod writer;
 pub use archive::Archive;
 pub use backlog::Backlog;
 pub use batch::{Batch, Entry};
+pub use figures::{BATCH_SECONDS, Durations, Figures};
 pub use follow::{DurablePoint, FollowError, Follower, Portion};
 pub use identity::{Identity, IdentityError};
 pub use ledger::{AppendError, Ledger, OpenError, Opened, Options, Submitted};

@@ -68,6 +68,11 @@ impl Tally {
         self.open_calls.iter().map(|(call, index)| (*call, *index))
     }
 
+    /// How many these are.
+    pub(crate) fn calls_under_way(&self) -> u64 {
+        self.open_calls.len() as u64
+    }
+
     /// No record from this index on is one that is stored once.
     pub(crate) const fn once_end(&self) -> u64 {
         self.once_end

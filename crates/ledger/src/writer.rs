@@ -14,6 +14,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
 use record::{Timestamp, Unsequenced};
 use tlog::{Checkpoint, SignerKey};
@@ -132,7 +133,10 @@ impl Writer {
         let mut tally = self.tally.clone();
         let received = self.stamp_time();
         let frame = self.stamp(&new, received, &mut tally);
+        let began = Instant::now();
         let batch = self.wal.append_durably(frame)?.map(Arc::new);
+        self.shared.pulse.has_written(began.elapsed());
+        self.shared.pulse.open_calls.store(tally.calls_under_way(), Ordering::Relaxed);
         self.once.take_in(&new, self.tally.size());
         self.tally = tally;
         let is_another_day = day_of(std::mem::replace(&mut self.last_received, received)) != day_of(received);

@@ -266,6 +266,14 @@ impl Engine {
         (state.segments.len(), waiting.count())
     }
 
+    /// How many records no index covers yet, of a log with so many: those that are in no segment, and those of the segments that wait.
+    #[must_use]
+    pub fn unindexed_of(&self, size: u64) -> u64 {
+        let state = self.lock();
+        let waiting = state.segments.iter().filter(|segment| matches!(segment.indexed, Indexed::NotYet));
+        size.saturating_sub(state.live.first()) + waiting.map(|segment| segment.end - segment.first).sum::<u64>()
+    }
+
     /// How many queries have not come to their end.
     #[cfg(test)]
     pub(crate) fn queries_running(&self) -> usize {

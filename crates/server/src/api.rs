@@ -23,10 +23,11 @@ use tower::ServiceExt as _;
 use witness::Cosigner;
 
 use crate::admission::{Access, Admission, Caller, admit};
-use crate::asked::Asked;
+use crate::asked::{Asked, check_json};
 use crate::doors;
 use crate::evidence::evidence_for;
 use crate::fields;
+use crate::figures;
 use crate::forwarding::{self, Forwarded};
 use crate::intake::Intake;
 use crate::keys;
@@ -44,11 +45,12 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 44] = [
+pub const ROUTES: [(&str, &str, Access); 45] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
     ("GET", "/openapi.json", Access::Open),
+    ("GET", "/metrics", Access::Everywhere(Action::ReadMetrics)),
     ("GET", "/api/v1/log", Access::Within(Action::Search)),
     ("GET", "/api/v1/search", Access::Within(Action::Search)),
     ("GET", "/api/v1/fields", Access::Within(Action::Search)),
@@ -139,6 +141,8 @@ pub struct Running {
     pub forwarded: Forwarded,
     /// How far this log is delivered elsewhere, where it is.
     pub delivery: Option<forward::Status>,
+    /// What it has counted.
+    pub metrics: metrics::Metrics,
 }
 
 impl Api {
@@ -158,6 +162,10 @@ impl Api {
     /// The log, while it is being written.
     fn ledger(&self) -> Option<&Ledger> {
         self.0.running.as_ref().map(|running| &running.intake.ledger)
+    }
+
+    pub(crate) fn running(&self) -> Option<&Running> {
+        self.0.running.as_ref()
     }
 
     pub(crate) fn intake(&self) -> Option<&Intake> {
@@ -207,6 +215,7 @@ impl Api {
             .route("/api/v1/calls/{id}", get(call))
             .merge(pages::routes())
             .merge(fields::routes())
+            .merge(figures::routes())
             .merge(queries::routes())
             .merge(searches::routes())
             .merge(doors::routes())
@@ -428,16 +437,6 @@ async fn follow(
     let (api, query) = (api.clone(), query.q);
     let ended = move |rows| async move { api.note(&caller, Reading::rows("tail", &query, rows, false)).await };
     Ok(tail::response(tail, ended))
-}
-
-/// A form in a browser cannot claim this media type without asking first.
-pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if media.starts_with("application/json") {
-        return Ok(());
-    }
-    let detail = "send the header content-type: application/json";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
 }
 
 pub(crate) fn bad_request(detail: String) -> Problem {

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admission::{Admission, Caller};
-use crate::api::{Api, bad_request, check_json, not_running};
+use crate::api::{Api, bad_request, not_running};
+use crate::asked::check_json;
 use crate::problem::Problem;
 
 /// What a refusal is recorded as being of.

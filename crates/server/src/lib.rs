@@ -12,8 +12,8 @@
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
 //! | `admission` | who may pass which route |
-//! | `asked` | the query of a URL, or what is wrong with it |
 //! | `pages` | `/api/v1/search`, a page after another |
+//! | `asked` | the query of a URL and the form of a body, or what is wrong with them |
 //! | `queries` | the queries that are running: listed, and ended |
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
@@ -31,6 +31,7 @@
 //! | `decoding` | bodies that were sent compressed |
 //! | `witness_routes` | `/witness/…`: this server as a witness |
 //! | `tail` | `/api/v1/tail`: server-sent events |
+//! | `figures` | `/metrics`: figures for Prometheus |
 //! | `problem` | errors as RFC 9457 says them |
 
 mod admission;
@@ -40,6 +41,7 @@ mod decoding;
 mod doors;
 mod evidence;
 mod fields;
+mod figures;
 mod files;
 mod forwarding;
 mod hosts;

@@ -14,8 +14,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admission::Caller;
-use crate::api::{Api, bad_request, check_json, not_running};
+use crate::api::{Api, bad_request, not_running};
 use crate::asked::Asked;
+use crate::asked::check_json;
 use crate::problem::Problem;
 use crate::reading::Reading;
 pub(crate) use saved::SavedSearches;

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admission::{Admission, Caller, address_of};
-use crate::api::{Api, bad_request, check_json, not_running};
+use crate::api::{Api, bad_request, not_running};
+use crate::asked::check_json;
 use crate::problem::Problem;
 
 const PAGE: &str = include_str!("login.html");

@@ -114,7 +114,9 @@ fn anonymous(setting: &str, nobody_else: bool) -> Result<Option<Role>, ConfigErr
         "off" => Ok(None),
         role => role.parse().map(Some).map_err(|_| ConfigError::Value {
             place: "access.anonymous".into(),
-            what: format!("{role:?} is not auto, off or a role (ingest, caller, reader, auditor, operator, admin)"),
+            what: format!(
+                "{role:?} is not auto, off or a role (ingest, caller, monitor, reader, auditor, operator, admin)"
+            ),
         }),
     }
 }

@@ -13,8 +13,8 @@ use toml::{Table, Value};
 mod sections;
 
 pub(crate) use sections::{
-    Access, Certificate, EventKind, Files, Forward, GroupGrant, Ingest, Ledger, Limits, Listen, Oidc, Policy, Record,
-    Retention, Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
+    Access, Certificate, EventKind, Files, Forward, GroupGrant, Ingest, Ledger, Limits, Listen, Metrics, Oidc, Policy,
+    Record, Retention, Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
 };
 
 /// Everything that can be set.
@@ -54,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) forward: Forward,
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
 }
 
 impl Config {
@@ -72,7 +73,7 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (ledger, gateway) = (ledger::Options::default(), gateway::Limits::default());
+        let ledger = ledger::Options::default();
         Self {
             data: PathBuf::from("./testimony-data"),
             origin: String::new(),
@@ -124,12 +125,8 @@ impl Default for Config {
             timestamping: Timestamping { url: String::new(), every: "1h".into() },
             forward: Forward::default(),
             retention: Retention::default(),
-            limits: Limits {
-                request_bytes_max: gateway.request_bytes_max,
-                response_bytes_max: gateway.response_bytes_max,
-                upstream_idle_s: gateway.upstream_idle.as_secs(),
-                stop_grace_s: 10,
-            },
+            limits: Limits::default(),
+            metrics: Metrics { otlp: String::new(), otlp_token: String::new(), otlp_every_s: 60 },
         }
     }
 }

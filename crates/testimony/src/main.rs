@@ -16,6 +16,7 @@ mod output;
 mod pages;
 mod passages;
 mod proving;
+mod pushing;
 mod replay;
 mod retention;
 mod ruling;

@@ -15,6 +15,7 @@ mod clock;
 mod disk;
 mod entropy;
 mod priority;
+mod process;
 mod simulated_disk;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{AppendFile, DirectoryLock, Disk, LockError, RealDisk};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use priority::give_way;
+pub use process::{Process, process};
 pub use simulated_disk::{Fault, Moment, Operation, SimulatedDisk};
 
 /// The three together.

@@ -66,7 +66,7 @@ struct Create {
     /// Its name, which is who its holder is in records
     #[arg(long)]
     name: String,
-    /// What it is for: ingest, caller, reader, auditor, operator, admin
+    /// What it is for: ingest, caller, monitor, reader, auditor, operator, admin
     #[arg(long)]
     role: Role,
     /// Where: env=staging, service=support-*, model=gemma*; repeat it or use commas [default: everywhere]

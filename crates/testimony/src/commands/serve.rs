@@ -187,6 +187,7 @@ impl Running {
         let (api, models) = (bound.api.local_addr()?, bound.models.local_addr()?);
         let (asking, alarm_levels) = (Asking::of(&config)?, alarm::levels(&config.ledger.alarm_percent)?);
         let Opened { ledger, identity, open_calls, .. } = open_log(&world, &config, asking.is_some())?;
+        let metrics = metrics::Metrics::follow(&world, &ledger, BUILD.version)?;
         let key = identity.signer.verifier().clone();
         let log = PublishedLog::of(world.disk.clone(), &config.data);
         // Before anything is appended: whoever has seen more of this log than is here must be heard.
@@ -212,14 +213,16 @@ impl Running {
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
         let intake = intake(&world, &config, &ledger, ruling.rules())?;
         let forwarded = Forwarded::new(&world, &config.data, &ledger);
-        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery };
-        let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
+        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery, metrics };
+        let routes = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner);
+        let pushing = crate::pushing::pushing(&config, &routes)?;
         let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
-        let listeners = listen(bound, router, &gateway, &intake, tls, &config, &stop)?;
+        let listeners = listen(bound, routes.router(), &gateway, &intake, tls, &config, &stop)?;
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
         background.push(tokio::spawn(keeping.watch(ledger.clone())));
         background.extend(deliver(&world, &ledger, sender, system));
+        background.extend(pushing.map(tokio::spawn));
         background.push(tokio::spawn(write_last_used(keys.clone())));
         background.extend(certificates.map(|certificates| tokio::spawn(certificates.watch())));
         background.extend(issuers.into_iter().map(|issuer| tokio::spawn(issuer.keep_keys(world.clone()))));
@@ -254,9 +257,7 @@ impl Running {
 
     /// What a person must know now, with the next command to paste.
     fn welcome(&self) -> String {
-        let (scheme, api, models) = (self.scheme(), self.api, self.models);
-        let key = self.key();
-        let vkey_file = self.config.data.join("identity").join("log.vkey");
+        let (scheme, api, models, key) = (self.scheme(), self.api, self.models, self.key());
         let mut text = format!(
             "Testimony {} records every call to {}\n\n  \
              models     {scheme}://{models}/v1      give this base URL to your client\n  \
@@ -278,7 +279,7 @@ impl Running {
             text.push_str(&format!(
                 "\nThis is a new log. Its public key is\n\n  {key}\n\n\
                  Keep it somewhere else now: whoever checks the log must not take the key from the log. (It is also in {}.)\n",
-                vkey_file.display()
+                self.config.data.join("identity").join("log.vkey").display()
             ));
         } else {
             text.push_str(&format!("  key        {key}\n"));

@@ -273,6 +273,18 @@ impl Default for Forward {
     }
 }
 
+/// Metrics that are sent by OTLP, beside those that are fetched from `/metrics`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// The address of a collector, such as `http://127.0.0.1:4318/v1/metrics`; empty: none.
+    pub(crate) otlp: String,
+    /// What it is shown as a bearer token, if it wants to see one.
+    pub(crate) otlp_token: String,
+    /// How often, in seconds.
+    pub(crate) otlp_every_s: u64,
+}
+
 /// An authority that says when a checkpoint was there (RFC 3161).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -306,6 +318,18 @@ pub(crate) struct Limits {
     pub(crate) upstream_idle_s: u64,
     /// How long calls under way may go on when the server is stopped.
     pub(crate) stop_grace_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let gateway = gateway::Limits::default();
+        Self {
+            request_bytes_max: gateway.request_bytes_max,
+            response_bytes_max: gateway.response_bytes_max,
+            upstream_idle_s: gateway.upstream_idle.as_secs(),
+            stop_grace_s: 10,
+        }
+    }
 }
 
 /// Syslog, by datagrams and streams; whoever reaches it can write to the log.
