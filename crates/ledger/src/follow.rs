@@ -14,6 +14,7 @@ use crate::backlog::{self, Backlog, Waiting};
 use crate::batch::{Batch, Entry};
 use crate::figures::Pulse;
 use crate::frame;
+use crate::packing;
 use crate::wal::{Durable, decode_head, list_segments, segment_path};
 
 /// How far the log is durable.
@@ -162,6 +163,11 @@ impl Shared {
 
     pub(crate) fn with_waiting<T>(&self, with: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(with)
+    }
+
+    /// Everything before this index is durable with a follower.
+    pub(crate) fn held_by(&self, follower: &'static str) -> u64 {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).get(follower).copied().unwrap_or(0)
     }
 
     /// Everything before this index is durable with all followers.
@@ -364,7 +370,7 @@ impl SegmentReader {
 pub(crate) fn read_bundle(disk: &dyn Disk, data: &std::path::Path, index: u64) -> Result<Batch, FollowError> {
     let number = index / TILE_WIDTH;
     let path = data.join("log").join(EntriesPath { number, width: 256 }.to_string());
-    let bytes = disk.read(&path).map_err(|error| FollowError::Io(path.clone(), error))?;
+    let bytes = packing::read(disk, &path).map_err(|error| FollowError::Io(path.clone(), error))?;
     let leaves: Result<Vec<&[u8]>, _> = Bundle::new(&bytes).collect();
     match leaves {
         Ok(leaves) if leaves.len() as u64 == TILE_WIDTH => {

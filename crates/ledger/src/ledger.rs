@@ -16,6 +16,7 @@ use crate::figures::Figures;
 use crate::follow::{DurablePoint, FollowError, Follower, Portion, Shared};
 use crate::identity::{Identity, IdentityError};
 use crate::once::Once;
+use crate::packing::{PackAt, Packer};
 use crate::receipt::{Receipt, receipts, the_one};
 use crate::recovery::{Damage, Recovered, Torn, recover};
 use crate::sequencer::{self, Place, Submission};
@@ -43,6 +44,8 @@ pub struct Options {
     /// How much of the write-ahead log may wait to be delivered elsewhere ([`Ledger::delivered`]); none: nothing is delivered, and
     /// nothing kept for it. At the bound appending finds no space.
     pub backlog_bytes_max: Option<u64>,
+    /// Whether old entry bundles are kept as gzip.
+    pub pack_entries: bool,
 }
 
 impl Default for Options {
@@ -55,6 +58,7 @@ impl Default for Options {
             queue_bytes_max: 128 << 20,
             is_witnessed: false,
             backlog_bytes_max: None,
+            pack_entries: true,
         }
     }
 }
@@ -240,7 +244,8 @@ impl Ledger {
         });
         let io = |error| OpenError::Io(data.to_owned(), error);
         let (closing, writing) = (shared.clone(), writer.clone());
-        let threads = vec![
+        let packer = options.pack_entries.then(|| Packer::resume(shared.clone(), PackAt::default()));
+        let mut threads = vec![
             spawn("ledger", move || {
                 sequencer::run(queue, &writing);
                 writing.close();
@@ -249,6 +254,9 @@ impl Ledger {
             .map_err(io)?,
             spawn_follower("tiles", move || tiles.run(follower)).map_err(io)?,
         ];
+        if let Some(packer) = packer {
+            threads.push(spawn_follower("packing", move || packer.run()).map_err(io)?);
+        }
         Ok(Self(Arc::new(Inner {
             world: world.clone(),
             origin,

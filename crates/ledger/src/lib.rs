@@ -23,6 +23,7 @@
 //! | `recovery` | from a directory to a tally: what is there, what is torn, what is damaged |
 //! | `follow` | the durable point, recent batches in memory, followers with a cursor |
 //! | `tiles` | the follower that writes tlog-tiles and publishes checkpoints |
+//! | `packing` | entry bundles at rest |
 //! | `published` | reading the published log |
 //! | `identity` | the log's key and the fingerprint key |
 //! | `rotation` | a new key for the log |
@@ -43,6 +44,7 @@ mod frame;
 mod identity;
 mod ledger;
 mod once;
+mod packing;
 mod published;
 mod rebuilding;
 mod receipt;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tlog::{Bundle, EntriesPath, TilePath};
 use world::Disk;
 
+use crate::packing;
+
 /// The published log below a data directory. A partial tile or bundle is a prefix of a fuller one: one that has been removed
 /// is cut from that.
 #[derive(Clone)]
@@ -61,7 +63,8 @@ impl PublishedLog {
     /// When it is there and cannot be read.
     pub fn bundle(&self, asked: EntriesPath) -> Result<Option<Vec<u8>>, Unreadable> {
         for width in fuller(asked.width) {
-            if let Some(mut bytes) = self.read(EntriesPath { width, ..asked }.to_string())? {
+            let path = EntriesPath { width, ..asked }.to_string();
+            if let Some(mut bytes) = found(packing::read(self.disk.as_ref(), &self.dir.join(&path)), path)? {
                 let entries = Bundle::new(&bytes).take(asked.width.into()).flatten();
                 let length = entries.map(|entry| entry.len() + 2).sum();
                 bytes.truncate(length);
@@ -72,11 +75,16 @@ impl PublishedLog {
     }
 
     fn read(&self, path: String) -> Result<Option<Vec<u8>>, Unreadable> {
-        match self.disk.read(&self.dir.join(&path)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Unreadable { path, source }),
-        }
+        found(self.disk.read(&self.dir.join(&path)), path)
+    }
+}
+
+/// What was read; nothing where there is no such file.
+fn found(read: io::Result<Vec<u8>>, path: String) -> Result<Option<Vec<u8>>, Unreadable> {
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Unreadable { path, source }),
     }
 }
 

@@ -11,6 +11,7 @@ use world::{Disk, World};
 use crate::archive::Archive;
 use crate::batch::Batch;
 use crate::follow::FollowError;
+use crate::packing;
 use crate::recovery::checkpoint_path;
 use crate::tiles::{hash_bytes, put};
 
@@ -116,8 +117,12 @@ impl Tiles<'_> {
         debug_assert!(pushed.is_ok());
         self.size += 1;
         if self.size.is_multiple_of(TILE_WIDTH) {
-            let bundle = std::mem::take(&mut self.bundle);
-            self.write(&EntriesPath { number: self.size / TILE_WIDTH - 1, width: 256 }, &bundle)?;
+            let (bundle, path) =
+                (std::mem::take(&mut self.bundle), EntriesPath { number: self.size / TILE_WIDTH - 1, width: 256 });
+            // One that is packed stays so.
+            if packing::read(self.disk, &self.log.join(path.to_string())).ok().as_ref() != Some(&bundle) {
+                self.write(&path, &bundle)?;
+            }
         }
         for FullTile { path, hashes } in self.levels.push(leaf_hash(leaf)) {
             self.write(&path, &hash_bytes(&hashes))?;

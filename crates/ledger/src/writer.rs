@@ -139,7 +139,9 @@ impl Writer {
         self.shared.pulse.open_calls.store(tally.calls_under_way(), Ordering::Relaxed);
         self.once.take_in(&new, self.tally.size());
         self.tally = tally;
-        let is_another_day = day_of(std::mem::replace(&mut self.last_received, received)) != day_of(received);
+        let before = std::mem::replace(&mut self.last_received, received);
+        // Before the first record there was no day.
+        let is_another_day = before > Timestamp::from_micros(i64::MIN) && day_of(before) != day_of(received);
         self.is_full.store(false, Ordering::Relaxed);
         let released = self.wal.release(self.shared.held_from());
         let gone_on = released.and_then(|()| self.wal.roll_when_due(&self.tally, is_another_day));

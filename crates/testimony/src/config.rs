@@ -118,6 +118,7 @@ impl Default for Config {
             ledger: Ledger {
                 reserve_bytes: ledger.reserve_bytes,
                 wal_segment_bytes: ledger.wal_segment_bytes,
+                pack_entries: ledger.pack_entries,
                 alarm_percent: "80,90,95".into(),
             },
             witness: Vec::new(),

@@ -44,7 +44,9 @@ pub use proof::{
     ProofError, ProveError, Prover, check_consistency, check_inclusion, prove_consistency, prove_inclusion,
 };
 pub use proof_file::{ProofFile, ProofFileError};
-pub use tile::{Bundle, EntriesPath, FullTile, TILE_WIDTH, TileError, TileLevels, TilePath, push_entry};
+pub use tile::{
+    BUNDLE_BYTES_MAX, Bundle, EntriesPath, FullTile, TILE_WIDTH, TileError, TileLevels, TilePath, push_entry,
+};
 pub use timestamp::{
     TIMESTAMP_BYTES_MAX, TimestampError, Token, request as timestamp_request, response as timestamp_response,
 };

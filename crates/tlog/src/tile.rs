@@ -7,6 +7,8 @@ use crate::{Frontier, Hash};
 
 /// A full tile has this many hashes, a full bundle this many entries.
 pub const TILE_WIDTH: u64 = 256;
+/// The most bytes of an entry bundle: 256 entries of 65,535 bytes, each with its length before it.
+pub const BUNDLE_BYTES_MAX: u64 = TILE_WIDTH * (2 + 65_535);
 /// Levels 0 to 63 can be named; a log of 2^64 leaves needs eight.
 const LEVEL_MAX: u8 = 63;
 

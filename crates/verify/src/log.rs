@@ -1,12 +1,14 @@
 //! The published log, from its checkpoint down to every entry and back up to the root.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use flate2::read::GzDecoder;
 use tlog::{
-    Bundle, Checkpoint, CheckpointError, EntriesPath, Frontier, FullTile, Hash, TILE_WIDTH, TileLevels, TilePath,
-    VerifierKey, leaf_hash,
+    BUNDLE_BYTES_MAX, Bundle, Checkpoint, CheckpointError, EntriesPath, Frontier, FullTile, Hash, TILE_WIDTH,
+    TileLevels, TilePath, VerifierKey, leaf_hash,
 };
 
 /// Where a published log is read from: the paths are those of tlog-tiles (`checkpoint`, `tile/…`).
@@ -18,7 +20,8 @@ pub trait LogSource: Sync {
     fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String>;
 }
 
-/// A published log in a directory: `log/` of a data directory, or a copy of what `/log/` serves.
+/// A published log in a directory: `log/` of a data directory, whose older entries are packed (`tile/entries/<N>.gz`), or a copy of what
+/// `/log/` serves.
 #[derive(Debug, Clone)]
 pub struct LogDirectory(pub PathBuf);
 
@@ -28,9 +31,28 @@ impl LogSource for LogDirectory {
         reason = "a checker reads what is there, without going through the program that wrote it"
     )]
     fn read(&self, path: &str, onto: &mut Vec<u8>) -> Result<(), String> {
-        let read = std::fs::File::open(self.0.join(path)).and_then(|mut file| file.read_to_end(onto));
+        let read = match File::open(self.0.join(path)) {
+            Ok(mut file) => file.read_to_end(onto),
+            // Old entries are kept packed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match File::open(self.0.join(format!("{path}.gz"))) {
+                    Ok(file) => unpack(file, onto),
+                    Err(_) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        };
         read.map(drop).map_err(|error| error.to_string())
     }
+}
+
+/// More than a bundle can have is not taken out of it, whatever it says.
+fn unpack(packed: File, onto: &mut Vec<u8>) -> io::Result<usize> {
+    let bytes = GzDecoder::new(packed).take(BUNDLE_BYTES_MAX + 1).read_to_end(onto)?;
+    if bytes as u64 > BUNDLE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes come out of it than a bundle can have"));
+    }
+    Ok(bytes)
 }
 
 /// Looks at an entry by its index, and says what is wrong with it.

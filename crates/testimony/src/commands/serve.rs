@@ -480,6 +480,7 @@ fn ledger_options(config: &Config, is_witnessed: bool, backlog_bytes_max: Option
         reserve_bytes: config.ledger.reserve_bytes,
         is_witnessed,
         backlog_bytes_max,
+        pack_entries: config.ledger.pack_entries,
         ..ledger::Options::default()
     }
 }

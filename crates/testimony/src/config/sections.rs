@@ -221,6 +221,8 @@ pub(crate) struct Ledger {
     /// Free space that is left for reading and verifying.
     pub(crate) reserve_bytes: u64,
     pub(crate) wal_segment_bytes: u64,
+    /// Whether old entries of the published log are kept as gzip, a seventh of their size.
+    pub(crate) pack_entries: bool,
     /// How full the disk is, in percent, when that is recorded: levels with commas; empty: never.
     pub(crate) alarm_percent: String,
 }

@@ -86,3 +86,35 @@ fn a_consistent_rewrite_is_caught_by_the_signature() {
     // The last bundle has one entry more than was signed for, and lies under another name.
     check(&files).unwrap_err();
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test writes what the checker reads")]
+fn old_entries_are_read_packed_and_what_is_wrong_with_them_is_found() {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().unwrap();
+    for (path, bytes) in &log_of(600).0 {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
+    }
+    let first = dir.path().join("tile/entries/000");
+    let pack = |bytes: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(bytes).unwrap();
+        std::fs::write(first.with_extension("gz"), packed.finish().unwrap()).unwrap();
+    };
+    let whole = std::fs::read(&first).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    pack(&whole);
+    let check = || check_log(&LogDirectory(dir.path().into()), key().verifier(), 2, &|_, _| Ok(()), &|_| {});
+    assert_eq!(check().unwrap().checkpoint.size, 600);
+
+    let mut changed = whole;
+    changed[7] ^= 1;
+    pack(&changed);
+    assert!(check().unwrap_err()[0].to_string().contains("000"));
+    pack(&vec![0; 20 << 20]);
+    assert!(check().unwrap_err()[0].to_string().contains("more bytes come out of it"), "{:?}", check());
+    std::fs::write(first.with_extension("gz"), b"\x1f\x8b\x08cut").unwrap();
+    assert!(check().unwrap_err()[0].to_string().starts_with("tile/entries/000 cannot be read"), "{:?}", check());
+}
