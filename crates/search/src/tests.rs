@@ -38,7 +38,7 @@ impl Drop for Log {
 }
 
 /// Records of two environments over some days and at both ends of time, whose values are often missing.
-fn draft(world: &World, n: u64) -> Draft {
+pub(crate) fn draft(world: &World, n: u64) -> Draft {
     // A cheap generator: every bit of a number depends on the whole of `n`.
     let chance = |of: u64, salt: u64| (n.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % of;
     let time = match n {

@@ -13,6 +13,7 @@ mod forwarding;
 mod mapping;
 mod oidc;
 mod output;
+mod postgres;
 mod proving;
 mod replay;
 mod ruling;
