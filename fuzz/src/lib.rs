@@ -128,3 +128,20 @@ pub fn history(data: &[u8], origin: Origin) {
         arriving(|arrival| import.finish(arrival)).into_iter().for_each(seals);
     }
 }
+
+/// Messages of a client of PostgreSQL, and parameters of every type that is read.
+pub fn postgres(data: &[u8]) {
+    let _ = postgres::read_opening(data);
+    let mut rest = data;
+    while let Ok(Some((message, length))) = postgres::read_message(rest, 4_096) {
+        rest = &rest[length..];
+        let postgres::Message::Bind { values, are_binary, .. } = message else { continue };
+        let oids = [0, 16, 20, 21, 23, 25, 26, 700, 701, 1_082, 1_114, 1_184, 1_700, 2_950];
+        for (value, oid) in values.iter().zip(oids) {
+            if let Ok(literal) = postgres::literal(1, oid, value.as_deref(), are_binary.first() == Some(&true)) {
+                let quotes = literal.matches('\'').count();
+                assert_eq!(quotes % 2, 0, "a text that does not end: {literal}");
+            }
+        }
+    }
+}

@@ -88,6 +88,11 @@ const COLUMNS: [(&str, &str, Says); 38] = [
 /// The statement that the view is.
 pub(crate) static VIEW: LazyLock<String> = LazyLock::new(|| format!("{} UNION ALL {}", own(), others()));
 
+/// The columns, each with the column of `records` that it is of, if it is of one.
+pub(crate) fn columns() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    COLUMNS.iter().map(|(name, column, _)| (*name, Some(*column))).chain([("producers", None)])
+}
+
 /// The calls that the gateway asked for, and requests that name no call, which nothing can be put together with.
 ///
 /// No two sides of a join have a column of the same name that a filter may be about: `DataFusion` 55 would take one for the other when it moves

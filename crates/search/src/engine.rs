@@ -310,6 +310,10 @@ impl Engine {
         &self.0.dir
     }
 
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
     /// The queries that are running.
     #[must_use]
     pub fn queries(&self) -> &Queries {
@@ -325,7 +329,7 @@ impl Engine {
         self.run(limits, async move {
             let snapshot = engine.snapshot()?;
             let among = engine.filter(&among)?;
-            let frame = engine.0.sessions.plan(&statement, snapshot, &view, among).await?;
+            let frame = engine.0.sessions.plan(&statement, snapshot, &view, among, None).await?;
             collect(frame, limits).await
         })
     }

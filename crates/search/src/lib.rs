@@ -28,12 +28,16 @@
 //! | `language` | the query language: `model:gemma* since:7d "refund" \| stats count() by 1h` |
 //! | `sql` | bounded, read-only SQL; the views `records` and `calls` |
 //! | `bounds` | what a statement may not be made of |
+//! | `statements` | statements as clients of a database send them: several, with parameters |
+//! | `catalog` | what such clients ask about tables and settings |
+//! | `asked` | such statements described and run |
 //! | `calls` | the view `calls`: one row a call, whoever told of it |
 //! | `answer` | results as JSON, JSON lines, CSV |
 //! | `columnar` | results as Parquet and as a stream of Arrow |
 //! | `engine` | [`Engine`]: everything put together, and its upkeep in the background |
 //! | `paging` | searches, and their pages, which hold together while records arrive |
 //! | `snippets` | passages around what matched |
+//! | `typed` | results value by value, as PostgreSQL has them |
 //! | `fields` | what can be asked for: fields, attributes, their values |
 //! | `ending` | that a query ends once nobody waits for it |
 //! | `cutting` | rows without the pages that their texts were cut out of |
@@ -51,8 +55,10 @@
 //! This is the only crate with DataFusion. It never writes to the ledger.
 
 mod answer;
+mod asked;
 mod bounds;
 mod calls;
+mod catalog;
 mod check;
 mod columnar;
 mod columns;
@@ -82,6 +88,7 @@ mod running;
 mod segment;
 mod snippets;
 mod sql;
+mod statements;
 mod stored;
 mod story;
 mod table;
@@ -89,11 +96,14 @@ mod tail;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod view;
 mod words;
 mod writing;
 
 pub use answer::{Answer, Format, UnknownFormat};
+pub use asked::Described;
+pub use catalog::{Catalog, SERVER_VERSION, setting};
 pub use check::{SegmentFinding, check_segments};
 pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
@@ -109,6 +119,8 @@ pub use retention::{
 };
 pub use running::Running;
 pub use sql::SqlError;
+pub use statements::Statement;
 pub use stored::StoredRecord;
 pub use tail::{Tail, TailRow};
+pub use typed::Rows;
 pub use view::View;

@@ -8,7 +8,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, ScalarUDF, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, lit};
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::bounds::{self, TABLES_MAX};
 use crate::calls;
+use crate::catalog::{self, Catalog};
 use crate::cutting::CutsOut;
 use crate::ending::ends;
 use crate::matching::MATCH;
@@ -25,7 +26,7 @@ use crate::table::{RecordsTable, STORE_URL, Snapshot};
 use crate::view::View;
 
 /// The longest statement, in bytes.
-const SQL_BYTES_MAX: usize = 65_536;
+pub(crate) const SQL_BYTES_MAX: usize = 65_536;
 /// The deepest nesting.
 const SQL_DEPTH_MAX: usize = 50;
 /// The most brackets within brackets: the parser takes twice as long with each, since it tries what is in them as this and as that.
@@ -113,19 +114,41 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Plans a caller's statement over what they may see of a snapshot.
+    /// Plans a caller's statement over what they may see of a snapshot, to be run.
     pub(crate) async fn plan(
         &self,
         statement: &str,
         snapshot: Snapshot,
         view: &View,
         among: Expr,
+        catalog: Option<&Catalog>,
     ) -> Result<DataFrame, SqlError> {
-        let parsed = parse(statement)?;
+        let (session, plan) = self.planned(statement, snapshot, view, among, catalog).await?;
+        bounds::check(&plan).map_err(invalid)?;
+        session.execute_logical_plan(plan).await.map_err(invalid)
+    }
+
+    /// Plans a caller's statement, which may have places for parameters. Whoever runs it looks at its bounds first.
+    pub(crate) async fn planned(
+        &self,
+        statement: &str,
+        snapshot: Snapshot,
+        view: &View,
+        among: Expr,
+        catalog: Option<&Catalog>,
+    ) -> Result<(SessionContext, LogicalPlan), SqlError> {
+        let statement = match catalog {
+            Some(_) => catalog::understood(statement)?,
+            None => statement.into(),
+        };
+        let parsed = parse(&statement)?;
         if view.is_restricted() && is_explain(&parsed) {
             return Err(SqlError::ExplainsMore);
         }
-        let config = self.config.clone().with_batch_size(SQL_BATCH_ROWS);
+        let mut config = self.config.clone().with_batch_size(SQL_BATCH_ROWS);
+        if catalog.is_some() {
+            config = catalog::configured(config);
+        }
         let session = self.session_of(RecordsTable::visible(snapshot, view), config)?;
         if among != lit(true) {
             let found = session.table("records").await.and_then(|all| all.filter(among)).map_err(invalid)?.into_view();
@@ -137,11 +160,13 @@ impl Sessions {
             session.register_table("calls", view).map_err(invalid)?;
         }
         bounds::withdraw(&session);
+        if let Some(catalog) = catalog {
+            catalog.register(&session, &statement).map_err(invalid)?;
+        }
         let plan = session.state().statement_to_plan(parsed).await.map_err(invalid)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan).map_err(|_| SqlError::NotAQuery)?;
-        bounds::check(&plan).map_err(invalid)?;
-        session.execute_logical_plan(plan).await.map_err(invalid)
+        Ok((session, plan))
     }
 }
 

@@ -62,6 +62,14 @@ pub struct Admission {
     pub world: World,
 }
 
+/// Why somebody does not pass.
+pub(crate) enum Denied {
+    /// They may not, which is recorded.
+    Refused(Refused),
+    /// They may, and that cannot be recorded.
+    Unrecorded(Problem),
+}
+
 /// Who passed.
 #[derive(Clone)]
 pub(crate) struct Caller {
@@ -134,24 +142,40 @@ impl Admission {
             Access::Within(action) => Some((action, Target::Filtered)),
             Access::Everywhere(action) => Some((action, Target::Everything)),
         };
-        let (now, address) = (self.now(), address_of(peer));
+        let attempt = Attempt { method: method.as_str(), path, peer: address_of(peer) };
         let certificate = peer.and_then(|peer| peer.certificate.as_deref());
-        let attempt = Attempt { method: method.as_str(), path, peer: address };
+        let passed = self.identify(asked, method, headers, certificate, &attempt).await;
+        passed.map(Some).map_err(|denied| match denied {
+            Denied::Refused(refused) => refusal(&refused),
+            Denied::Unrecorded(problem) => problem.into_response(),
+        })
+    }
+
+    /// Who asks, if they may: what is due of it in the log is there when this returns.
+    pub(crate) async fn identify(
+        &self,
+        asked: Option<(Action, Target<'_>)>,
+        method: &Method,
+        headers: &HeaderMap,
+        certificate: Option<&[u8]>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Caller, Denied> {
+        let (now, address) = (self.now(), attempt.peer);
         let identity = match self.authenticator.authenticate(method, headers, address, certificate, now) {
             Ok(identity) => identity,
-            Err(refused) => return Err(self.refuse(&refused, None, &attempt).await),
+            Err(refused) => return Err(self.denied(refused, None, attempt).await),
         };
         if let Some(first) = self.authenticator.first_use(headers, certificate, &identity) {
-            let draft = self.records.accepted(&identity, &first, &attempt);
-            self.record(draft).await.map_err(Problem::into_response)?;
+            let draft = self.records.accepted(&identity, &first, attempt);
+            self.record(draft).await.map_err(Denied::Unrecorded)?;
             self.authenticator.has_recorded(&first);
         }
         if let Err(refused) = asked.map_or(Ok(()), |(action, target)| authorize(&identity, action, target, now)) {
-            return Err(self.refuse(&refused, Some(&identity), &attempt).await);
+            return Err(self.denied(refused, Some(&identity), attempt).await);
         }
         let (view, ip) = (View::of(&identity), Some(address));
         let fingerprint = self.authenticator.fingerprint(headers);
-        Ok(Some(Caller { identity: Some(identity), ip, fingerprint, view }))
+        Ok(Caller { identity: Some(identity), ip, fingerprint, view })
     }
 
     /// The time.
@@ -190,13 +214,22 @@ impl Admission {
         identity: Option<&Identity>,
         attempt: &Attempt<'_>,
     ) -> Response {
+        self.record_refusal(refused, identity, attempt).await;
+        refusal(refused)
+    }
+
+    async fn denied(&self, refused: Refused, identity: Option<&Identity>, attempt: &Attempt<'_>) -> Denied {
+        self.record_refusal(&refused, identity, attempt).await;
+        Denied::Refused(refused)
+    }
+
+    async fn record_refusal(&self, refused: &Refused, identity: Option<&Identity>, attempt: &Attempt<'_>) {
         if refused.is_worth_a_record() {
             let draft = self.records.refused(refused, identity, attempt);
             if let Err(error) = self.ledger.append(draft).await {
                 tracing::warn!(%error, "a refusal could not be recorded");
             }
         }
-        refusal(refused)
     }
 }
 

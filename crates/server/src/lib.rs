@@ -26,6 +26,7 @@
 //! | `doors` | `/ingest/…`: events in the formats of others |
 //! | `forwarding` | `/api/v1/forward/…`: records of other logs, delivered by their nodes |
 //! | `syslog` | syslog by datagrams and streams |
+//! | `postgres` | SQL for clients of PostgreSQL |
 //! | `files` | files that others write, followed |
 //! | `telemetry` | OTLP, by HTTP and by gRPC |
 //! | `decoding` | bodies that were sent compressed |
@@ -52,6 +53,7 @@ mod listen;
 mod log_files;
 mod oidc;
 mod pages;
+mod postgres;
 mod problem;
 mod queries;
 mod reading;
@@ -73,6 +75,7 @@ pub use keys::shown_key;
 pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use oidc::SignIn;
+pub use postgres::{PostgresDoor, PostgresSettings};
 pub use problem::Problem;
 pub use syslog::SyslogDoor;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -188,15 +188,15 @@ impl<S: Surface> Answering<S> {
 
 /// How many connections each address has.
 #[derive(Clone, Default)]
-struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-struct Guest {
+pub(crate) struct Guest {
     peers: Peers,
     address: IpAddr,
 }
 
 impl Peers {
-    fn admit(&self, address: IpAddr, most: usize) -> Option<Guest> {
+    pub(crate) fn admit(&self, address: IpAddr, most: usize) -> Option<Guest> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
         if *count >= most {

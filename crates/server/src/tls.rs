@@ -89,7 +89,7 @@ impl Tls {
 
     /// Handshakes that are given up after a time, and when the listener ends.
     pub(crate) fn handshakes(self, within: Duration, listening: &watch::Sender<()>) -> Handshakes {
-        Handshakes { tls: self, within, listening: listening.subscribe() }
+        Handshakes { tls: self, within, listening: listening.subscribe(), protocol: None }
     }
 }
 
@@ -143,15 +143,30 @@ pub(crate) struct Handshakes {
     within: Duration,
     /// Ends when the listener does.
     listening: watch::Receiver<()>,
+    /// The one protocol above; none: those of HTTP.
+    protocol: Option<&'static [u8]>,
 }
 
 impl Handshakes {
+    /// With another protocol above than HTTP.
+    pub(crate) fn speaking(self, protocol: &'static [u8]) -> Self {
+        Self { protocol: Some(protocol), ..self }
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        let mut config = self.tls.now();
+        if let Some(protocol) = self.protocol {
+            Arc::make_mut(&mut config).alpn_protocols = vec![protocol.to_vec()];
+        }
+        config
+    }
+
     /// Does the handshake, and gives the stream and the client's own certificate (DER), if it showed one that holds.
     ///
     /// # Errors
     /// When the client is no client of ours, or too slow, or the listener ends meanwhile.
     pub(crate) async fn accept(mut self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Option<Arc<[u8]>>)> {
-        let handshake = TlsAcceptor::from(self.tls.now()).accept(stream);
+        let handshake = TlsAcceptor::from(self.config()).accept(stream);
         let stream = tokio::select! {
             done = tokio::time::timeout(self.within, handshake) => done.map_err(|_| io::ErrorKind::TimedOut)??,
             // Nothing is ever sent: the sender has gone.

@@ -14,7 +14,7 @@ mod sections;
 
 pub(crate) use sections::{
     Access, Certificate, EventKind, Files, Forward, GroupGrant, Ingest, Ledger, Limits, Listen, Metrics, Oidc, Policy,
-    Record, Retention, Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
+    Postgres, Record, Retention, Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
 };
 
 /// Everything that can be set.
@@ -44,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) guardrails: Table,
     pub(crate) ingest: Ingest,
     pub(crate) syslog: Syslog,
+    pub(crate) postgres: Postgres,
     /// Files that are followed, group by group.
     pub(crate) files: Vec<Files>,
     pub(crate) ledger: Ledger,
@@ -107,13 +108,8 @@ impl Default for Config {
             },
             guardrails: Table::new(),
             ingest: Ingest { other_spans: false, other_logs: false, event: Vec::new() },
-            syslog: Syslog {
-                udp: String::new(),
-                tcp: String::new(),
-                tls: String::new(),
-                mapping: PathBuf::new(),
-                utc_offset_minutes: 0,
-            },
+            syslog: Syslog::default(),
+            postgres: Postgres { listen: String::new(), idle_s: 3_600 },
             files: Vec::new(),
             ledger: Ledger {
                 reserve_bytes: ledger.reserve_bytes,

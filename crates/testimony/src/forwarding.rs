@@ -1,11 +1,15 @@
 //! Delivering this log to a centre, as the configuration says.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use dial::Credentials;
 use forward::{Sender, Settings};
 use ledger::Ledger;
+use record::Source;
 use world::World;
 
+use crate::backlog::BacklogAlarm;
 use crate::config::{Config, ConfigError};
 
 /// With less, a burst would be refused that a centre takes in a moment.
@@ -50,6 +54,18 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(digits);
     let power = ["B", "KiB", "MiB", "GiB", "TiB"].iter().position(|known| *known == unit.trim_start())?;
     number.parse::<u64>().ok()?.checked_mul(1_u64 << (10 * power))
+}
+
+/// What takes this log to its centre, and the alarm before more waits for that than may.
+pub(crate) fn deliver(
+    world: &World,
+    ledger: &Ledger,
+    sender: Option<Sender>,
+    system: Arc<Source>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let Some(sender) = sender else { return Vec::new() };
+    let alarm = BacklogAlarm::new(world.clone(), ledger.clone(), system);
+    vec![tokio::spawn(sender.run()), tokio::spawn(alarm.watch())]
 }
 
 #[cfg(test)]

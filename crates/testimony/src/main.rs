@@ -15,6 +15,7 @@ mod oidc;
 mod output;
 mod pages;
 mod passages;
+mod postgres;
 mod proving;
 mod pushing;
 mod replay;

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "record",
     "tlog",
     "verify",
@@ -24,6 +24,7 @@ const ORDER: [&str; 19] = [
     "forward",
     "ingest",
     "metrics",
+    "postgres",
     "search",
     "guardrails",
     "judges",

@@ -13,7 +13,7 @@ use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstre
 use ingest::cloudevents::Kinds;
 use ingest::otlp;
 use ledger::{Identity, Ledger, Opened, PublishedLog};
-use record::{Kind, Source, Uuid};
+use record::{Kind, Uuid};
 use search::{Engine, SealAt};
 use server::{AllowedHosts, Api, ApiSurface, Forwarded, GatewaySurface, Intake, Lane, ListenLimits, Tls, serve};
 use tokio::net::TcpListener;
@@ -24,12 +24,12 @@ use world::World;
 use crate::Verdict;
 use crate::admitting::Admitting;
 use crate::alarm::{self, DiskAlarm};
-use crate::backlog::BacklogAlarm;
 use crate::certificates::Certificates;
 use crate::client::{BUILD, runtime};
 use crate::config::{self, Config, Record};
 use crate::files::FollowedFiles;
 use crate::forwarding;
+use crate::postgres::PostgresPort;
 use crate::retention::Keeping;
 use crate::ruling::Ruling;
 use crate::syslog::SyslogPorts;
@@ -157,6 +157,8 @@ pub(crate) fn signal() -> anyhow::Result<impl Future<Output = ()>> {
 pub(crate) struct Running {
     pub(crate) api: SocketAddr,
     pub(crate) models: SocketAddr,
+    /// Where clients of PostgreSQL are answered, if they are.
+    postgres: Option<SocketAddr>,
     pub(crate) ledger: Ledger,
     config: Config,
     identity: Identity,
@@ -183,8 +185,8 @@ impl Running {
             Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
         let certificates = Certificates::of(&world, &config)?;
         // Listening comes before anything is written: a port that is taken leaves no trace.
-        let bound = Bound::of(&world, &config).await?;
-        let (api, models) = (bound.api.local_addr()?, bound.models.local_addr()?);
+        let (bound, port) = (Bound::of(&world, &config).await?, PostgresPort::of(&config).await?);
+        let (api, models, postgres) = (bound.api.local_addr()?, bound.models.local_addr()?, port.address());
         let (asking, alarm_levels) = (Asking::of(&config)?, alarm::levels(&config.ledger.alarm_percent)?);
         let Opened { ledger, identity, open_calls, .. } = open_log(&world, &config, asking.is_some())?;
         let metrics = metrics::Metrics::follow(&world, &ledger, BUILD.version)?;
@@ -213,15 +215,17 @@ impl Running {
         let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
         let intake = intake(&world, &config, &ledger, ruling.rules())?;
         let forwarded = Forwarded::new(&world, &config.data, &ledger);
+        let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
+        let door = port.listen(&engine, &intake, &admission, tls.clone(), &config, &stop);
         let running = server::Running { intake: intake.clone(), admission, forwarded, delivery, metrics };
         let routes = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner);
         let pushing = crate::pushing::pushing(&config, &routes)?;
-        let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
-        let listeners = listen(bound, routes.router(), &gateway, &intake, tls, &config, &stop)?;
+        let mut listeners = listen(bound, routes.router(), &gateway, &intake, tls, &config, &stop)?;
+        listeners.extend(door);
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
         background.push(tokio::spawn(keeping.watch(ledger.clone())));
-        background.extend(deliver(&world, &ledger, sender, system));
+        background.extend(forwarding::deliver(&world, &ledger, sender, system));
         background.extend(pushing.map(tokio::spawn));
         background.push(tokio::spawn(write_last_used(keys.clone())));
         background.extend(certificates.map(|certificates| tokio::spawn(certificates.watch())));
@@ -230,6 +234,7 @@ impl Running {
         Ok(Self {
             api,
             models,
+            postgres,
             ledger,
             config,
             identity,
@@ -283,6 +288,11 @@ impl Running {
             ));
         } else {
             text.push_str(&format!("  key        {key}\n"));
+        }
+        if let Some(postgres) = self.postgres {
+            text.push_str(&format!(
+                "  postgres   {postgres}   psql, drivers and dashboards; an API key is the password\n"
+            ));
         }
         if let Some(witness) = &self.witness_key {
             text.push_str(&format!("  witness    {witness}   at {scheme}://{api}/witness\n"));
@@ -440,18 +450,6 @@ fn model_lanes(gateway: &Gateway) -> anyhow::Result<Vec<(Lane, GatewaySurface)>>
             Ok((lane, GatewaySurface(gateway.with_own_connections())))
         })
         .collect()
-}
-
-/// What takes this log to its centre, and the alarm before more waits for that than may.
-fn deliver(
-    world: &World,
-    ledger: &Ledger,
-    sender: Option<Sender>,
-    system: Arc<Source>,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    let Some(sender) = sender else { return Vec::new() };
-    let alarm = BacklogAlarm::new(world.clone(), ledger.clone(), system);
-    vec![tokio::spawn(sender.run()), tokio::spawn(alarm.watch())]
 }
 
 fn open_log(world: &World, config: &Config, is_witnessed: bool) -> anyhow::Result<Opened> {

@@ -335,7 +335,7 @@ impl Default for Limits {
 }
 
 /// Syslog, by datagrams and streams; whoever reaches it can write to the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Syslog {
     /// Addresses, such as `127.0.0.1:5514`; empty: none.
@@ -347,6 +347,16 @@ pub(crate) struct Syslog {
     pub(crate) mapping: PathBuf,
     /// How far clocks of senders that do not say so are ahead of UTC, in minutes.
     pub(crate) utc_offset_minutes: i16,
+}
+
+/// SQL for clients of PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    /// An address, such as `127.0.0.1:5432`; empty: none. With the certificate of `[tls]`, where there is one.
+    pub(crate) listen: String,
+    /// How long a connection may be without a question, in seconds.
+    pub(crate) idle_s: u64,
 }
 
 /// Files that are followed and read alike.
