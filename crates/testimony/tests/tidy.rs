@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "record",
     "tlog",
     "verify",
@@ -27,6 +27,7 @@ const ORDER: [&str; 18] = [
     "guardrails",
     "judges",
     "policy",
+    "control",
     "gateway",
     "server",
     "scripted",
