@@ -141,5 +141,9 @@ fn listed(route: &Route) -> Attribute<'static> {
 /// A whole number where it is one, as JSON canonically has it.
 fn percent(one: &Weighted) -> Attribute<'static> {
     let hundredths = one.percent.hundredths();
-    if hundredths.is_multiple_of(100) { Attribute::from(hundredths / 100) } else { Attribute::from(one.percent.percent()) }
+    if hundredths.is_multiple_of(100) {
+        Attribute::from(hundredths / 100)
+    } else {
+        Attribute::from(one.percent.percent())
+    }
 }

@@ -73,6 +73,12 @@ impl Sighting {
         }
     }
 
+    /// Whether there is more to it than the name that was asked for. Most model servers only repeat that.
+    fn tells_more_than(&self, alias: &Alias) -> bool {
+        let is_another = |model: &String| model != alias.model.as_str();
+        self.fingerprint.is_some() || self.model.as_ref().is_some_and(is_another)
+    }
+
     fn says_otherwise(&self, earlier: &Self) -> bool {
         let differs = |told: &Option<String>, known: &Option<String>| told.is_some() && told != known;
         differs(&self.model, &earlier.model) || differs(&self.fingerprint, &earlier.fingerprint)
@@ -95,8 +101,14 @@ impl Sightings {
     pub fn is_news(&self, alias: &Alias, sighting: &Sighting) -> bool {
         match self.0.get(alias) {
             Some(known) => sighting.says_otherwise(known),
-            None => self.0.len() < ALIASES_MAX && *sighting != Sighting::default(),
+            None => self.0.len() < ALIASES_MAX && sighting.tells_more_than(alias),
         }
+    }
+
+    /// Whether anything is known behind a name.
+    #[must_use]
+    pub fn has(&self, alias: &Alias) -> bool {
+        self.0.contains_key(alias)
     }
 
     /// What is known after a sighting.
@@ -159,6 +171,9 @@ mod tests {
         }
         assert_eq!(told, [true, false, false, true, true, false]);
         assert!(!known.is_news(&alias(), &Sighting::default()));
+        let unknown = Sightings::default();
+        assert!(!unknown.is_news(&alias(), &sighting("gemma3:270m", None)), "it only repeats its name");
+        assert!(!unknown.is_news(&alias(), &Sighting::default()));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use witness::Cosigner;
 use crate::admission::{Access, Admission, Caller, admit};
 use crate::asked::Asked;
 use crate::doors;
-use crate::evidence::evidence_for;
+use crate::evidence;
 use crate::fields;
 use crate::forwarding::{self, Forwarded};
 use crate::intake::Intake;
@@ -36,6 +36,7 @@ use crate::oidc;
 use crate::problem::Problem;
 use crate::queries;
 use crate::reading::Reading;
+use crate::routes::{self, RouteBook};
 use crate::searches::{self, SavedSearches};
 use crate::sessions;
 use crate::tail;
@@ -43,7 +44,7 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 44] = [
+pub const ROUTES: [(&str, &str, Access); 50] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -58,6 +59,12 @@ pub const ROUTES: [(&str, &str, Access); 44] = [
     ("PUT", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
     ("DELETE", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
     ("GET", "/api/v1/searches/{name}/history", Access::Within(Action::Search)),
+    ("GET", "/api/v1/routes", Access::Within(Action::Search)),
+    ("GET", "/api/v1/routes/{route}", Access::Within(Action::Search)),
+    ("GET", "/api/v1/routes/{route}/history", Access::Within(Action::Search)),
+    ("POST", "/api/v1/routes/{route}/promote", Access::Everywhere(Action::Operate)),
+    ("POST", "/api/v1/routes/{route}/rollback", Access::Everywhere(Action::Operate)),
+    ("POST", "/api/v1/control/{record}/revert", Access::Everywhere(Action::Operate)),
     ("POST", "/api/v1/sql", Access::Within(Action::Search)),
     // Of others only where the caller may operate everything.
     ("GET", "/api/v1/queries", Access::Within(Action::Search)),
@@ -140,6 +147,8 @@ pub struct Running {
     pub forwarded: Forwarded,
     /// How far this log is delivered elsewhere, where it is.
     pub delivery: Option<forward::Status>,
+    /// Routes and their versions.
+    pub routes: RouteBook,
 }
 
 impl Api {
@@ -157,7 +166,7 @@ impl Api {
     }
 
     /// The log, while it is being written.
-    fn ledger(&self) -> Option<&Ledger> {
+    pub(crate) fn ledger(&self) -> Option<&Ledger> {
         self.0.running.as_ref().map(|running| &running.intake.ledger)
     }
 
@@ -185,6 +194,11 @@ impl Api {
         &self.0.engine
     }
 
+    /// The routes, while they can be changed.
+    pub(crate) fn routes(&self) -> Option<&RouteBook> {
+        self.0.running.as_ref().map(|running| &running.routes)
+    }
+
     pub(crate) fn searches(&self) -> &SavedSearches {
         &self.0.searches
     }
@@ -210,10 +224,11 @@ impl Api {
             .merge(fields::routes())
             .merge(queries::routes())
             .merge(searches::routes())
+            .merge(routes::routes())
             .merge(doors::routes())
             .merge(forwarding::routes())
             .route("/api/v1/records/{id}", get(record))
-            .route("/api/v1/records/{id}/proof", get(proof))
+            .route("/api/v1/records/{id}/proof", get(evidence::proof))
             .route("/api/v1/tail", get(follow))
             .route("/api/v1/keys", get(keys::list).post(keys::make))
             .route("/api/v1/keys/{key}", delete(keys::revoke))
@@ -392,29 +407,6 @@ async fn record(
         }
         None => Err(Problem::not_found(format!("there is no record {id:?}"))),
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProofQuery {
-    /// Names of content fields, with commas.
-    #[serde(default)]
-    disclose: String,
-}
-
-async fn proof(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    Asked(query): Asked<ProofQuery>,
-) -> Result<Response, Problem> {
-    let names = query.disclose.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let disclose: Vec<String> = names.map(str::to_owned).collect();
-    let Inner { log, engine, .. } = api.0.as_ref();
-    let reading = Reading::rows("prove", &id, 1, false).disclosing(disclose.clone());
-    let evidence = evidence_for(log.clone(), engine, &caller.view, api.ledger(), &id, disclose).await?;
-    api.note(&caller, reading).await;
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], evidence.to_string()).into_response())
 }
 
 pub(crate) fn not_running(so: &str) -> Problem {

@@ -17,6 +17,7 @@
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
 //! | `searches` | searches under a name, for all who search |
+//! | `routes` | routes and their versions: shown as of any moment, changed, undone |
 //! | `sessions` | signing in to the console by a one-time link |
 //! | `oidc` | signing in to the console by an OpenID provider |
 //! | `evidence` | proofs for single records |
@@ -51,6 +52,7 @@ mod oidc;
 mod problem;
 mod queries;
 mod reading;
+mod routes;
 mod searches;
 mod sessions;
 mod syslog;
@@ -70,5 +72,6 @@ pub use lanes::Lane;
 pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use oidc::SignIn;
 pub use problem::Problem;
+pub use routes::RouteBook;
 pub use syslog::SyslogDoor;
 pub use tls::{Tls, TlsError, TlsFiles};

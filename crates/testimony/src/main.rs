@@ -11,6 +11,7 @@ mod config;
 mod files;
 mod forwarding;
 mod mapping;
+mod models;
 mod oidc;
 mod output;
 mod proving;
@@ -28,8 +29,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    check, demo, forward, import, ingest, key, login, policy, prove, queries, search, searches, serve, show, sql, tail,
-    verify,
+    check, control, demo, forward, import, ingest, key, login, policy, prove, queries, route, search, searches, serve,
+    show, sql, tail, verify,
 };
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
@@ -60,6 +61,10 @@ enum Command {
     Search(search::Arguments),
     /// Saved searches: list, show, history, delete; `testimony search --save NAME QUERY` saves one, `testimony search @NAME` runs it
     Searches(searches::Arguments),
+    /// Routes: list, show, promote, rollback, history
+    Route(route::Arguments),
+    /// Undo a change that the log tells of: testimony control revert RECORD
+    Control(control::Arguments),
     /// Ask in SQL over the views `records` and `calls`
     Sql(sql::Arguments),
     /// What is being asked just now; `cancel ID` ends it
@@ -108,6 +113,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Search(arguments) => search::run(arguments),
         Command::Searches(arguments) => searches::run(&arguments),
+        Command::Route(arguments) => route::run(&arguments),
+        Command::Control(arguments) => control::run(&arguments),
         Command::Sql(arguments) => sql::run(arguments),
         Command::Queries(arguments) => queries::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),

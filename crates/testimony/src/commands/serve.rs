@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Glob, KeyStore};
+use access::KeyStore;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use forward::Sender;
-use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstream};
+use gateway::{Gateway, RulesInForce};
 use ingest::cloudevents::Kinds;
 use ingest::otlp;
 use ledger::{Identity, Ledger, Opened, PublishedLog};
-use record::{Kind, Source, Uuid};
+use record::{Kind, Source};
 use search::{Engine, SealAt};
-use server::{AllowedHosts, Api, ApiSurface, Forwarded, GatewaySurface, Intake, Lane, ListenLimits, Tls, serve};
+use server::{AllowedHosts, Api, ApiSurface, Forwarded, Intake, Lane, ListenLimits, Tls, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use witness::Ahead;
@@ -27,9 +27,10 @@ use crate::alarm::{self, DiskAlarm};
 use crate::backlog::BacklogAlarm;
 use crate::certificates::Certificates;
 use crate::client::{BUILD, runtime};
-use crate::config::{self, Config, Record};
+use crate::config::{self, Config};
 use crate::files::FollowedFiles;
 use crate::forwarding;
+use crate::models::{self, InForce, gateway_settings, model_lanes, start_gateway};
 use crate::ruling::Ruling;
 use crate::syslog::SyslogPorts;
 use crate::terminal::print;
@@ -178,8 +179,7 @@ impl Running {
     /// Opens the log, records what a killed process left open, and listens.
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let world = World::real();
-        let upstream =
-            Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
+        let upstreams = models::upstreams(&config)?;
         let certificates = Certificates::of(&world, &config)?;
         // Listening comes before anything is written: a port that is taken leaves no trace.
         let bound = Bound::of(&world, &config).await?;
@@ -196,6 +196,7 @@ impl Running {
         let cosigner = witnessing::cosigner(&world, &config, key.name())?;
         let witness_key = cosigner.as_ref().map(|cosigner| cosigner.key().to_string());
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
+        let InForce { control, news, routes } = InForce::restore(&engine, &upstreams).await?;
         let settings = gateway_settings(&config, key.name())?;
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
         let system = Arc::new(config.source(key.name(), "system"));
@@ -206,16 +207,18 @@ impl Running {
         let Admitting { admission, access, anonymous, issuers } =
             Admitting::of(&world, &config, &ledger, &identity, ruling.rules())?;
         let keys = admission.keys.clone();
-        let judges = (access, ruling.rules());
-        let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
+        let judges = (access, ruling.rules(), control);
+        let gateway = start_gateway(&world, &config, &ledger, upstreams, judges, settings, &open_calls).await?;
         let intake = intake(&world, &config, &ledger, ruling.rules())?;
         let forwarded = Forwarded::new(&world, &config.data, &ledger);
-        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery };
+        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery, routes };
         let router = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner).router();
         let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
         let listeners = listen(bound, router, &gateway, &intake, tls, &config, &stop)?;
         let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
         background.push(tokio::spawn(ruling.watch(ledger.clone())));
+        let seen = Arc::new(config.source(ledger.origin(), models::SIGHTINGS_PRODUCER));
+        background.push(tokio::spawn(news.run(world.clone(), ledger.clone(), seen)));
         background.extend(deliver(&world, &ledger, sender, system));
         background.push(tokio::spawn(write_last_used(keys.clone())));
         background.extend(certificates.map(|certificates| tokio::spawn(certificates.watch())));
@@ -312,28 +315,6 @@ impl Running {
     }
 }
 
-/// Records the outcome of calls that a killed process left open; then calls may come.
-async fn start_gateway(
-    world: &World,
-    config: &Config,
-    ledger: &Ledger,
-    upstream: Upstream,
-    judges: (AccessControl, RulesInForce),
-    settings: Settings,
-    open_calls: &[(Uuid, u64)],
-) -> anyhow::Result<Gateway> {
-    let ledger = ledger.clone();
-    let (gateway, interrupted) =
-        Gateway::start(world, &config.data, ledger, upstream, judges, settings, open_calls).await?;
-    if interrupted > 0 {
-        tracing::warn!(
-            calls = interrupted,
-            "recorded calls that were under way when the process stopped as interrupted"
-        );
-    }
-    Ok(gateway)
-}
-
 /// The ports that are listened on, and the files that are followed.
 struct Bound {
     api: TcpListener,
@@ -427,17 +408,6 @@ async fn write_last_used(keys: KeyStore) {
     }
 }
 
-/// One lane for each core.
-fn model_lanes(gateway: &Gateway) -> anyhow::Result<Vec<(Lane, GatewaySurface)>> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (0..cores)
-        .map(|nth| {
-            let lane = Lane::start(&format!("models-{nth}")).context("could not start a thread for connections")?;
-            Ok((lane, GatewaySurface(gateway.with_own_connections())))
-        })
-        .collect()
-}
-
 /// What takes this log to its centre, and the alarm before more waits for that than may.
 fn deliver(
     world: &World,
@@ -478,22 +448,4 @@ fn ledger_options(config: &Config, is_witnessed: bool, backlog_bytes_max: Option
         backlog_bytes_max,
         ..ledger::Options::default()
     }
-}
-
-fn gateway_settings(config: &Config, origin: &str) -> anyhow::Result<Settings> {
-    let models = config.upstream.models.iter().map(|pattern| Glob::parse(pattern)).collect::<Result<_, _>>();
-    Ok(Settings {
-        source: config.source(origin, "gateway"),
-        models: models.context("upstream.models")?,
-        record: match config.upstream.record {
-            Record::BeforeAnswer => RecordWhen::BeforeAnswer,
-            Record::BeforeForward => RecordWhen::BeforeForward,
-        },
-        limits: gateway::Limits {
-            request_bytes_max: config.limits.request_bytes_max,
-            response_bytes_max: config.limits.response_bytes_max,
-            upstream_idle: Duration::from_secs(config.limits.upstream_idle_s),
-            ..gateway::Limits::default()
-        },
-    })
 }
