@@ -148,6 +148,8 @@ def test_what_was_in_force_at_any_moment_and_after_a_restart_from_the_log_alone(
     assert json.loads(run("route", "show", "support-bot", "-o", "json", "--data", routed.data).stdout) == [before]
     [then] = json.loads(run("route", "show", "support-bot", "-o", "json", "--data", routed.data, "--at", history[1]["at"]).stdout)
     assert shares(then) == {OLD: 95, NEW: 5}
+    assert json.loads(run("route", "show", "support-bot", "-o", "json", "--data", routed.data, "--at", "now").stdout) == [before]
+    assert run("route", "show", "support-bot", "--data", routed.data, "--at", "1d", check=False).returncode == 4
     stopped = run("route", "rollback", "support-bot", "--data", routed.data, check=False)
     assert stopped.returncode == 1 and "not being written" in stopped.stderr
     shutil.rmtree(f"{routed.data}/segments")
@@ -221,6 +223,19 @@ def test_a_version_whose_model_server_is_not_configured_any_more_is_refused_and_
     assert again.outcomes(headers["testimony-call"]) == [("request", "denied")]
     route(again, "rollback", "support-bot")
     assert version_of(call(again)[0]) == OLD
+
+
+def test_a_version_that_does_not_answer_is_named_to_the_caller_and_rolled_back(serve, scripted, web, tmp_path):
+    web.go()
+    server = serve(scripted, *with_canary(tmp_path, web.url("/v1")))
+    promote(server, OLD, "--model", "old-model")
+    promote(server, NEW, "--model", "new-model", "--upstream", "canary")
+    status, headers, text = server.post(chat("Hello", model="support-bot"))
+    assert (status, json.loads(text)["error"]["code"], version_of(headers)) == (502, "upstream_unreachable", NEW)
+    [failed] = server.sql(f"SELECT count(*) AS n FROM records WHERE kind = 'inference.response' AND outcome = 'failed' AND attributes['testimony.route.version'] = '{NEW}'")
+    assert failed == {"n": 1}
+    route(server, "rollback", "support-bot")
+    assert version_of(call(server)[0]) == OLD
 
 
 def test_a_policy_sends_a_call_to_a_route_or_a_version_of_one(serve, scripted, canary, tmp_path):

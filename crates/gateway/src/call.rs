@@ -253,8 +253,8 @@ impl Call {
         };
         let response = match (self.record_ending(outcome, error, said, judgement).await, refusal) {
             (Ok(_), None) => released.map(|()| AnswerBody::from(bytes)),
-            (Ok(_), Some(refusal)) => refused(&refusal, Some(self.facts.call)),
-            (Err(error), _) => refused(&Refusal::not_recorded(&error), Some(self.facts.call)),
+            (Ok(_), Some(refusal)) => self.refused(&refusal),
+            (Err(error), _) => self.refused(&Refusal::not_recorded(&error)),
         };
         let _ = client.send(response);
     }
@@ -354,6 +354,15 @@ impl Call {
         }
     }
 
+    /// A refusal of what was under way: which version it was under way to is told all the same.
+    fn refused(&self, refusal: &Refusal) -> Response<AnswerBody> {
+        let mut response = refused(refusal, Some(self.facts.call));
+        if let Some(value) = self.way.header() {
+            response.headers_mut().insert(ROUTE_HEADER, value);
+        }
+        response
+    }
+
     fn too_large(&self) -> CutShort {
         let limit = self.gateway.inner.settings.limits.response_bytes_max;
         let message = format!("the model server's answer has more than {limit} bytes");
@@ -368,7 +377,7 @@ impl Call {
             Ok(_) => cut.refusal(),
             Err(error) => Refusal::not_recorded(&error),
         };
-        let _ = client.send(refused(&refusal, Some(self.facts.call)));
+        let _ = client.send(self.refused(&refusal));
     }
 
     async fn record_ending(

@@ -87,3 +87,36 @@ impl ModelNews {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::{ModelName, UpstreamName};
+    use ledger::Options;
+
+    #[tokio::test]
+    async fn two_models_that_answer_by_turns_under_one_name_do_not_fill_the_log() {
+        let (world, data) = (World::real(), tempfile::tempdir().unwrap());
+        let ledger = Ledger::open(&world, data.path(), &Options::default()).unwrap().ledger;
+        let text = |text: &str| text.to_owned();
+        let source = Source {
+            service: text("shop"),
+            environment: text("staging"),
+            host: text("here"),
+            origin: ledger.origin().to_string(),
+            producer: text("models"),
+        };
+        let alias = Alias { upstream: UpstreamName::usual(), model: ModelName::parse("gemma").unwrap() };
+        let (seen, news) = ModelsSeen::new(Sightings::default());
+        let before = ledger.durable().size;
+        for nth in 0..20 {
+            let fingerprint = if nth % 2 == 0 { "b100" } else { "b200" };
+            seen.see(&alias, Sighting::of(Some("gemma"), Some(fingerprint)), Uuid::from_u128(nth));
+        }
+        drop(seen);
+        news.run(world, ledger.clone(), source.into()).await;
+        // The first one, and one change of it.
+        assert_eq!(ledger.durable().size - before, 2);
+        ledger.close();
+    }
+}

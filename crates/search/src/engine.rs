@@ -16,7 +16,7 @@ use world::{World, give_way};
 use crate::answer::Answer;
 use crate::ending::GivenUp;
 use crate::indexing::index;
-use crate::language::{Query, QueryError, compile, compile_stage, parse, parse_staged};
+use crate::language::{Query, QueryError, compile, compile_stage, moment, parse, parse_staged};
 use crate::live::Live;
 use crate::queries::{Queries, Stopped};
 use crate::running::{AbortOnDrop, Running, collect, failed};
@@ -445,6 +445,12 @@ impl Engine {
     /// Compiles a search's query, which has no stage, and time bounds as of now.
     pub(crate) fn filter(&self, search: &Search) -> Result<Expr, EngineError> {
         self.bounded(search, &parse(&search.query)?)
+    }
+
+    /// The moment that a text of the query language names, as of now.
+    #[must_use]
+    pub fn moment(&self, text: &str) -> Option<Timestamp> {
+        moment(text, Timestamp::from_micros(self.0.world.clock.now_micros()))
     }
 
     fn bounded(&self, search: &Search, query: &Query) -> Result<Expr, EngineError> {

@@ -26,8 +26,8 @@ mod stage;
 use std::fmt;
 
 pub(crate) use aggregate::{compile_stage, operand};
-pub(crate) use compile::{compile, like, time_literal};
-pub use compile::{moment, span_micros};
+pub use compile::span_micros;
+pub(crate) use compile::{compile, like, moment, time_literal};
 pub use outline::{Outline, Staged};
 pub(crate) use parse::parse;
 pub(crate) use stage::parse_staged;

@@ -78,7 +78,7 @@ pub use check::{BundleReader, SegmentFinding, check_segments};
 pub use columns::content_name;
 pub use engine::{Engine, EngineError, Limits, SealAt, Search};
 pub use fields::KnownField;
-pub use language::{Outline, QueryError, Span, Staged, moment, span_micros};
+pub use language::{Outline, QueryError, Span, Staged, span_micros};
 pub use proven::check_row;
 pub use queries::{Queries, Query, QueryKind, Stopped};
 pub use running::Running;

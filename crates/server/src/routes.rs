@@ -9,7 +9,6 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use control::{ModelName, Promotion, RouteName, Routes, Share, Standing, Target, UpstreamName};
 use http::{HeaderMap, StatusCode};
-use record::Timestamp;
 use search::Limits;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -105,8 +104,7 @@ async fn stood(api: &Api, caller: &Caller, at: Option<&str>, which: &str) -> Res
         (None, Some(book)) => Ok(book.in_force().as_ref().clone()),
         (None, None) => book::read(api.engine(), None).await,
         (Some(at), book) => {
-            let now = api.intake().map_or(Timestamp::from_micros(i64::MAX), |intake| intake.now());
-            let until = search::moment(at, now).ok_or_else(|| {
+            let until = api.engine().moment(at).ok_or_else(|| {
                 bad_request(format!(
                     "{at:?} is no moment: write 2026-11-20T14:00Z, 2026-11-20, or 7d for seven days ago"
                 ))
@@ -176,7 +174,11 @@ async fn revert(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let Reverted { reason } = asked(&headers, &body)?;
-    changed(api, caller, "/api/v1/control/{record}/revert".to_owned(), Wish::Revert { record }, reason).await
+    if !record.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Problem::not_found(format!("there is no record {record:?}")));
+    }
+    let path = format!("/api/v1/control/{record}/revert");
+    changed(api, caller, path, Wish::Revert { record }, reason).await
 }
 
 async fn changed(api: Api, caller: Caller, path: String, wish: Wish, reason: String) -> Result<Response, Problem> {

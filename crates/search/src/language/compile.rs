@@ -17,8 +17,7 @@ pub(crate) fn compile(text: &str, query: &Query, now: Timestamp) -> Result<Expr,
 }
 
 /// The moment that a text of the query language names, as of `now`: `7d`, `now`, a date, an RFC 3339 moment with or without seconds.
-#[must_use]
-pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     Compiler { text, now }.moment(text)
 }
 
