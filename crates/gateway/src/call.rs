@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use control::{Alias, Sighting};
 use dial::root_cause;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -28,13 +29,15 @@ use tokio::time::Instant;
 use crate::answer::{AnswerBody, End, Piece};
 use crate::cut_short::{CutShort, not_spooled, paused};
 use crate::drafts::{CallFacts, Ending, Said, now};
-use crate::gateway::{Gateway, Inner, RecordWhen, refused};
+use crate::gateway::{Gateway, Inner, refused};
 use crate::judging::{Judged, Judgement, Occasion, judge_answer, judge_end};
 use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
 use crate::openai::refusal::Refusal;
 use crate::relay::Relay;
+use crate::routing::{ROUTE_HEADER, Way};
 use crate::rules::Rules;
+use crate::settings::RecordWhen;
 use crate::upstream::{SendError, passed_on};
 
 /// The response header with the call's id.
@@ -52,6 +55,9 @@ pub(crate) struct Call {
     gateway: Gateway,
     facts: CallFacts,
     outgoing: Outgoing,
+    way: Way,
+    /// The name that the model has where the call goes; none for what is no answer of a model.
+    alias: Option<Alias>,
     /// What the answer is judged by; none for what is no answer of a model.
     rulebook: Option<Rulebook>,
     began: Instant,
@@ -101,14 +107,17 @@ impl Call {
     pub(crate) fn new(
         gateway: Gateway,
         facts: CallFacts,
-        outgoing: Outgoing,
+        (outgoing, way): (Outgoing, Way),
         rulebook: Option<Rulebook>,
         under_way: UnderWay,
     ) -> Self {
+        let alias = facts.model().and_then(|model| way.alias(model));
         Self {
             gateway,
             facts,
             outgoing,
+            alias,
+            way,
             rulebook,
             began: Instant::now(),
             first_chunk: None,
@@ -155,7 +164,7 @@ impl Call {
     }
 
     async fn forward(&self, client: &mut Client) -> Result<Response<Incoming>, CutShort> {
-        let upstream = &self.gateway.upstream;
+        let upstream = &self.way.upstream;
         let idle = self.gateway.inner.settings.limits.upstream_idle;
         let Outgoing { method, path, headers, body } = &self.outgoing;
         let send = upstream.send(method.clone(), path, headers, body.clone());
@@ -196,6 +205,9 @@ impl Call {
             if let Ok(value) = HeaderValue::try_from(value) {
                 released.insert(name, value);
             }
+        }
+        if let Some(value) = self.way.header() {
+            released.insert(ROUTE_HEADER, value);
         }
         released
     }
@@ -241,8 +253,8 @@ impl Call {
         };
         let response = match (self.record_ending(outcome, error, said, judgement).await, refusal) {
             (Ok(_), None) => released.map(|()| AnswerBody::from(bytes)),
-            (Ok(_), Some(refusal)) => refused(&refusal, Some(self.facts.call)),
-            (Err(error), _) => refused(&Refusal::not_recorded(&error), Some(self.facts.call)),
+            (Ok(_), Some(refusal)) => self.refused(&refusal),
+            (Err(error), _) => self.refused(&Refusal::not_recorded(&error)),
         };
         let _ = client.send(response);
     }
@@ -342,6 +354,15 @@ impl Call {
         }
     }
 
+    /// A refusal of what was under way: which version it was under way to is told all the same.
+    fn refused(&self, refusal: &Refusal) -> Response<AnswerBody> {
+        let mut response = refused(refusal, Some(self.facts.call));
+        if let Some(value) = self.way.header() {
+            response.headers_mut().insert(ROUTE_HEADER, value);
+        }
+        response
+    }
+
     fn too_large(&self) -> CutShort {
         let limit = self.gateway.inner.settings.limits.response_bytes_max;
         let message = format!("the model server's answer has more than {limit} bytes");
@@ -356,7 +377,7 @@ impl Call {
             Ok(_) => cut.refusal(),
             Err(error) => Refusal::not_recorded(&error),
         };
-        let _ = client.send(refused(&refusal, Some(self.facts.call)));
+        let _ = client.send(self.refused(&refusal));
     }
 
     async fn record_ending(
@@ -379,10 +400,23 @@ impl Call {
         let (ledger, calls) = (&self.gateway.inner.ledger, *self.gateway.inner.under_way.borrow());
         // The only call that is under way has its thread to itself: waiting there for the disk holds up nobody.
         let recorded = if calls == 1 { ledger.append_here(draft).await } else { ledger.append(draft).await };
-        if let Err(error) = &recorded {
-            tracing::error!(%error, call = %self.facts.call, "the outcome of a call could not be recorded; its answer is withheld");
+        match &recorded {
+            Ok(_) => self.see(&ending.said),
+            Err(error) => {
+                tracing::error!(%error, call = %self.facts.call, "the outcome of a call could not be recorded; its answer is withheld")
+            }
         }
         recorded
+    }
+
+    /// Looks whether the answer is from another model than this name had before.
+    fn see(&self, said: &Said) {
+        if let Said::Answer(Completion { model, system_fingerprint, .. }) = said
+            && let Some(alias) = &self.alias
+        {
+            let sighting = Sighting::of(model.as_deref(), system_fingerprint.as_deref());
+            self.gateway.inner.control.models.see(alias, sighting, self.facts.call);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::{Identity, Method as Shown};
+use control::RouteName;
 use guardrails::Verdict;
 use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
@@ -18,8 +19,8 @@ use crate::openai::completion::Completion;
 use crate::openai::events::EventReader;
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
+use crate::routing::{Chosen, Way, conversation};
 use crate::rules::outcome;
-use crate::upstream::Upstream;
 
 /// The reason of every decision where nobody has set up a policy.
 const NO_POLICY: &str = "no policy is configured: every call is allowed";
@@ -94,11 +95,43 @@ impl CallFacts {
         common.set("gen_ai.operation.name", operation);
         if let Some(request) = request {
             common.set_text("gen_ai.request.model", &request.model);
+            if let Some(conversation) = conversation(&arrival.headers, request) {
+                common.set_text("gen_ai.conversation.id", &conversation);
+            }
             if let (true, Some(user)) = (arrival.identity.method != Shown::Anonymous, claimed_user(request)) {
                 common.set_text("user.id", &user);
             }
         }
         Self { call, source, actor: actor(key, arrival, request), trace: trace(&arrival.headers), common }
+    }
+
+    /// The model that was asked for.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match self.common.value("gen_ai.request.model") {
+            Some(Value::Text(model)) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// Notes the route that the call asks for, and, once it is chosen, the version that it gets.
+    pub(crate) fn note_route(&mut self, asked: Option<&RouteName>, way: Option<&Way>) {
+        if let Some(asked) = asked {
+            self.common.set("testimony.route", asked.as_str().to_owned());
+        }
+        let Some(way) = way else { return };
+        let Some(Chosen { route, version, model, is_by_policy }) = &way.chosen else { return };
+        for (name, text) in [
+            ("testimony.route", route.as_str()),
+            ("testimony.route.version", version.as_str()),
+            ("testimony.route.model", model.as_str()),
+            ("testimony.upstream", way.name().as_str()),
+        ] {
+            self.common.set(name, text.to_owned());
+        }
+        if *is_by_policy {
+            self.common.set("testimony.route.by", "policy");
+            self.common.set("testimony.route.asked", asked.map_or("", RouteName::as_str).to_owned());
+        }
     }
 
     fn draft(&self, world: &World, kind: Kind, outcome: Outcome) -> Draft {
@@ -117,13 +150,13 @@ impl CallFacts {
         &self,
         world: &World,
         arrival: &Arrival,
-        upstream: &Upstream,
+        way: &Way,
         request: Option<(&ChatRequest, &Judgement)>,
     ) -> Draft {
         let mut draft = self.draft(world, Kind::InferenceRequest, Outcome::Allowed);
         set_arrival(&mut draft.attributes, arrival);
-        draft.attributes.set("server.address", upstream.host().to_owned());
-        draft.attributes.set("server.port", upstream.port());
+        draft.attributes.set("server.address", way.upstream.host().to_owned());
+        draft.attributes.set("server.port", way.upstream.port());
         match request {
             Some((request, judgement)) => {
                 set_request(&mut draft, request);

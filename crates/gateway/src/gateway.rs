@@ -9,6 +9,7 @@ use access::{
     Action, Attempt, AuthRecords, Authenticator, Facts, Glob, Identity, Method as Shown, Peer, Target, authorize,
 };
 use bytes::{Bytes, BytesMut};
+use control::RouteName;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -28,56 +29,11 @@ use crate::judging::{Judged, JudgedRequest, Occasion, judge_request, kept, withh
 use crate::openai::refusal::Refusal;
 use crate::openai::request::ChatRequest;
 use crate::question::{self, Question};
+use crate::routing::{RoutesInForce, Upstreams, Way, chosen_by};
 use crate::rules::RulesInForce;
+use crate::settings::Settings;
+use crate::sightings::ModelsSeen;
 use crate::spool::Spool;
-use crate::upstream::Upstream;
-
-/// When the record of a request must be durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RecordWhen {
-    /// Before the first byte of the answer is released. The model server works meanwhile.
-    #[default]
-    BeforeAnswer,
-    /// Before anything is sent to the model server.
-    BeforeForward,
-}
-
-/// What a caller and a model server may ask of the gateway.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The largest request body.
-    pub request_bytes_max: usize,
-    /// The largest answer.
-    pub response_bytes_max: usize,
-    /// How long a client may pause within a request body.
-    pub request_idle: Duration,
-    /// How long the model server may take to begin an answer, and pause within one.
-    pub upstream_idle: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            request_bytes_max: 16 << 20,
-            response_bytes_max: 16 << 20,
-            request_idle: Duration::from_secs(30),
-            upstream_idle: Duration::from_secs(600),
-        }
-    }
-}
-
-/// How the gateway is run.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where its records say that they come from.
-    pub source: Source,
-    /// Patterns of the models that may be asked for (`gemma*`); all of them when there is none.
-    pub models: Vec<Glob>,
-    /// When the record of a request must be durable.
-    pub record: RecordWhen,
-    /// What may be asked of it.
-    pub limits: Limits,
-}
 
 /// Who may call.
 #[derive(Clone)]
@@ -88,6 +44,15 @@ pub struct AccessControl {
     pub records: AuthRecords,
     /// The key under which credentials are fingerprinted.
     pub fingerprints: FingerprintKey,
+}
+
+/// What is in force by the log: routes, and what stands behind the names of models.
+#[derive(Clone)]
+pub struct Control {
+    /// Which version a call gets that asks for a route.
+    pub routes: RoutesInForce,
+    /// What answers said until now that they are from.
+    pub models: ModelsSeen,
 }
 
 /// Why there is no gateway.
@@ -101,11 +66,11 @@ pub enum GatewayError {
     Interrupted(#[source] AppendError),
 }
 
-/// The gateway. Clones are the same gateway, with the same connections to the model server.
+/// The gateway. Clones are the same gateway, with the same connections to the model servers.
 #[derive(Clone)]
 pub struct Gateway {
     pub(crate) inner: Arc<Inner>,
-    pub(crate) upstream: Upstream,
+    pub(crate) upstreams: Upstreams,
 }
 
 pub(crate) struct Inner {
@@ -116,6 +81,7 @@ pub(crate) struct Inner {
     source: Arc<Source>,
     access: AccessControl,
     rules: RulesInForce,
+    pub(crate) control: Control,
     /// Whether calls under way are to end now.
     pub(crate) stopping: watch::Sender<bool>,
     /// How many calls are under way.
@@ -135,8 +101,8 @@ impl Gateway {
         world: &World,
         data: &Path,
         ledger: Ledger,
-        upstream: Upstream,
-        (access, rules): (AccessControl, RulesInForce),
+        upstreams: Upstreams,
+        (access, rules, control): (AccessControl, RulesInForce, Control),
         settings: Settings,
         open_calls: &[(Uuid, u64)],
     ) -> Result<(Self, usize), GatewayError> {
@@ -155,16 +121,17 @@ impl Gateway {
             source,
             access,
             rules,
+            control,
             stopping: watch::Sender::new(false),
             under_way: watch::Sender::new(0),
         });
-        Ok((Self { inner, upstream }, open_calls.len()))
+        Ok((Self { inner, upstreams }, open_calls.len()))
     }
 
-    /// The same gateway with connections of its own to the model server, for a thread whose calls should not wake another.
+    /// The same gateway with connections of its own to the model servers, for a thread whose calls should not wake another.
     #[must_use]
     pub fn with_own_connections(&self) -> Self {
-        Self { inner: self.inner.clone(), upstream: self.upstream.with_own_connections() }
+        Self { inner: self.inner.clone(), upstreams: self.upstreams.with_own_connections() }
     }
 
     /// Lets calls under way go on for at most `grace`, then ends them; returns when the last one has its outcome.
@@ -272,21 +239,34 @@ impl Gateway {
 
     /// Judges a call, and makes it if it may be made. Who judges may take seconds; a client that leaves meanwhile has called all the same.
     async fn judge_and_run(self, arrival: Arrival, request: ChatRequest, under_way: UnderWay, client: Client) {
-        let (rules, call) = (self.inner.rules.now(), self.new_call());
+        let (rules, routes, call) = (self.inner.rules.now(), self.inner.control.routes.now(), self.new_call());
+        let asked = routes.named(&request.model).map(|standing| standing.change.route.clone());
         let occasion = Occasion { call, now: now(&self.inner.world) };
-        let ask = |request: &ChatRequest, findings| self.question(&arrival, request, findings);
-        let JudgedRequest { judged, request } = judge_request(&rules, request, &arrival.headers, occasion, ask).await;
-        let Judged { judgement, refusal, question, .. } = judged;
-        let facts = self.facts(call, &arrival, "chat", request.as_ref());
-        match (refusal, request) {
-            (None, Some(request)) => {
-                let intent = facts.request(&self.inner.world, &arrival, &self.upstream, Some((&request, &judgement)));
+        let ask = |request: &ChatRequest, findings| self.question(&arrival, request, asked.as_ref(), findings);
+        let seen = (&arrival.headers, routes.as_ref());
+        let JudgedRequest { judged, request } = judge_request(&rules, request, seen, occasion, ask).await;
+        let Judged { judgement, refusal, question, sent_to, .. } = judged;
+        let way = request.as_ref().filter(|_| refusal.is_none()).map(|request| {
+            let conversation = chosen_by(&arrival.headers, request, call);
+            Way::of(&self.upstreams, &routes, request, sent_to.as_deref(), &conversation)
+        });
+        let (way, refusal) = match way {
+            Some(Ok(way)) => (Some(way), refusal),
+            Some(Err(nowhere)) => (None, Some(nowhere)),
+            None => (None, refusal),
+        };
+        let mut facts = self.facts(call, &arrival, "chat", request.as_ref());
+        facts.note_route(asked.as_ref(), way.as_ref());
+        match (way, request) {
+            (Some(way), Some(request)) => {
+                let intent = facts.request(&self.inner.world, &arrival, &way, Some((&request, &judgement)));
                 let question = question.filter(|_| rules.ask_about_answers());
                 let rulebook = Rulebook { rules, question };
-                let body = request.body().clone();
-                self.call(arrival, facts, body, Some(rulebook), under_way).run(intent, client).await;
+                let renamed = way.chosen.as_ref().and_then(|chosen| request.renamed(chosen.model.as_str()));
+                let body = renamed.map_or_else(|| request.body().clone(), Bytes::from);
+                self.call(arrival, facts, (body, way), Some(rulebook), under_way).run(intent, client).await;
             }
-            (refusal, request) => {
+            (_, request) => {
                 let refusal = refusal.unwrap_or_else(|| withheld(&judgement.verdicts));
                 let draft = facts.judged(&self.inner.world, &arrival, &refusal, request.as_ref(), &judgement);
                 let _ = client.send(self.answer_refused(&refusal, facts.call, draft).await);
@@ -295,11 +275,18 @@ impl Gateway {
     }
 
     /// What the policy is asked about a request.
-    fn question(&self, arrival: &Arrival, request: &ChatRequest, findings: Vec<policy::Finding>) -> Input {
+    fn question(
+        &self,
+        arrival: &Arrival,
+        request: &ChatRequest,
+        route: Option<&RouteName>,
+        findings: Vec<policy::Finding>,
+    ) -> Input {
         let source = &self.inner.source;
         let question = Question {
             actor: question::actor(&arrival.identity, arrival.peer),
             model: Some(&request.model),
+            route: route.map(RouteName::as_str),
             environment: Some(&source.environment),
             service: Some(&source.service),
             parameters: &request.parameters(),
@@ -312,9 +299,13 @@ impl Gateway {
     }
 
     async fn models(&self, arrival: Arrival) -> Response<AnswerBody> {
+        let way = match Way::usual(&self.upstreams) {
+            Ok(way) => way,
+            Err(refusal) => return self.refuse(&arrival, &refusal, &[]).await,
+        };
         let facts = self.facts(self.new_call(), &arrival, "list_models", None);
-        let intent = facts.request(&self.inner.world, &arrival, &self.upstream, None);
-        let call = self.call(arrival, facts, Bytes::new(), None, UnderWay::begin(self));
+        let intent = facts.request(&self.inner.world, &arrival, &way, None);
+        let call = self.call(arrival, facts, (Bytes::new(), way), None, UnderWay::begin(self));
         in_a_task(|client| call.run(intent, client)).await
     }
 
@@ -337,14 +328,14 @@ impl Gateway {
         &self,
         arrival: Arrival,
         facts: CallFacts,
-        body: Bytes,
+        (body, way): (Bytes, Way),
         rulebook: Option<Rulebook>,
         under_way: UnderWay,
     ) -> Call {
         let headers = forwarded(&arrival);
         let path = arrival.path.strip_prefix("/v1").unwrap_or(&arrival.path).to_owned();
         let outgoing = Outgoing { method: arrival.method, path, headers, body };
-        Call::new(self.clone(), facts, outgoing, rulebook, under_way)
+        Call::new(self.clone(), facts, (outgoing, way), rulebook, under_way)
     }
 
     async fn wrong_method(&self, arrival: &Arrival, allowed: &'static str) -> Response<AnswerBody> {
@@ -373,7 +364,8 @@ impl Gateway {
 
     fn check_model(&self, request: ChatRequest) -> Result<ChatRequest, Refusal> {
         let models = &self.inner.settings.models;
-        if models.is_empty() || models.iter().any(|pattern| pattern.matches(&request.model)) {
+        let is_route = || self.inner.control.routes.now().named(&request.model).is_some();
+        if models.is_empty() || models.iter().any(|pattern| pattern.matches(&request.model)) || is_route() {
             return Ok(request);
         }
         let shown: String = request.model.chars().take(100).collect();

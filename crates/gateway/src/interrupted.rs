@@ -11,7 +11,14 @@ use crate::openai::events::EventReader;
 use crate::spool::Leftover;
 
 /// Attributes of the request that stand in both records of a call.
-const COMMON: [&str; 2] = ["gen_ai.operation.name", "gen_ai.request.model"];
+const COMMON: [&str; 6] = [
+    "gen_ai.operation.name",
+    "gen_ai.request.model",
+    "gen_ai.conversation.id",
+    "testimony.route",
+    "testimony.route.version",
+    "testimony.route.model",
+];
 
 /// Records the outcome of every open call.
 pub(crate) async fn record(

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use control::Routes;
 use guardrails::{Guardrails, Outcome, Verdict};
 use http::{HeaderMap, StatusCode};
 use judges::{Asked, Direction, Judges, Text};
@@ -34,6 +35,8 @@ pub(crate) struct Judged {
     pub(crate) refusal: Option<Refusal>,
     /// What the policy was asked; nothing without one.
     pub(crate) question: Option<Input>,
+    /// The route, or the version of one, that the policy sends it to.
+    pub(crate) sent_to: Option<String>,
 }
 
 /// What is told of a call to those who judge it elsewhere.
@@ -55,7 +58,7 @@ pub(crate) struct JudgedRequest {
 pub(crate) async fn judge_request(
     rules: &Rules,
     request: ChatRequest,
-    headers: &HeaderMap,
+    (headers, routes): (&HeaderMap, &Routes),
     occasion: Occasion,
     ask: impl FnOnce(&ChatRequest, Vec<policy::Finding>) -> Input,
 ) -> JudgedRequest {
@@ -72,7 +75,7 @@ pub(crate) async fn judge_request(
     judged.refusal = consult(&rules.input.judges, Direction::Input, occasion, &mut input, verdicts).await;
     if judged.refusal.is_none() {
         judged.rule(rules, Point::Request, &input).await;
-        judged.carry_out(rules, headers, guard_request);
+        judged.carry_out(rules, headers, Some(routes), guard_request);
     }
     judged.question = Some(input);
     let request = judged.rest(request);
@@ -89,7 +92,7 @@ pub(crate) async fn judge_answer(rules: &Rules, body: Bytes, question: Option<&I
         let output = Completion::read(&judged.body).map_or_else(Output::default, |completion| completion.output());
         let (ruling, refusal) = judge_end(rules, question, output, &mut judged.judgement.verdicts, occasion).await;
         (judged.judgement.ruling, judged.refusal) = (ruling, refusal);
-        judged.carry_out(rules, &HeaderMap::new(), guard_answer);
+        judged.carry_out(rules, &HeaderMap::new(), None, guard_answer);
     }
     judged
 }
@@ -183,7 +186,7 @@ fn masked(body: Cow<'_, [u8]>) -> Option<Bytes> {
 
 impl Judged {
     fn of(body: Bytes) -> Self {
-        Self { body, judgement: Judgement::default(), refusal: None, question: None }
+        Self { body, judgement: Judgement::default(), refusal: None, question: None, sent_to: None }
     }
 
     /// What is left of the request that was judged. What was masked must still be one; if it is none, nobody may see what was made of it.
@@ -216,13 +219,14 @@ impl Judged {
     }
 
     /// Does what the policy wants done. What cannot be done is a denial.
-    fn carry_out(&mut self, rules: &Rules, headers: &HeaderMap, look: Look) {
+    /// There are routes where a request was judged.
+    fn carry_out(&mut self, rules: &Rules, headers: &HeaderMap, routes: Option<&Routes>, look: Look) {
         if self.refusal.is_some() {
             return;
         }
         let obligations = self.judgement.ruling.as_ref().map(|ruling| ruling.decision.obligations.clone());
         for obligation in obligations.unwrap_or_default() {
-            if let Err(why) = self.oblige(rules, headers, &obligation, look) {
+            if let Err(why) = self.oblige(rules, headers, routes, &obligation, look) {
                 let message = format!("the policy does not allow the call: {why}");
                 self.refusal = Some(Refusal::invalid(StatusCode::FORBIDDEN, "policy_denied", message));
                 if let Some(ruling) = &mut self.judgement.ruling {
@@ -238,6 +242,7 @@ impl Judged {
         &mut self,
         rules: &Rules,
         headers: &HeaderMap,
+        routes: Option<&Routes>,
         obligation: &Obligation,
         look: Look,
     ) -> Result<(), String> {
@@ -258,7 +263,17 @@ impl Judged {
             }
             Obligation::RequireHeader { name } if headers.contains_key(name.as_str()) => {}
             Obligation::RequireHeader { name } => return Err(format!("the header {name:?} is needed")),
-            Obligation::Route { to } => return Err(format!("there is no route {to:?} to send it to")),
+            Obligation::Route { to } => match routes {
+                None => return Err("an answer cannot be sent to a route".to_owned()),
+                Some(routes) if routes.lead(to, "").is_none() => {
+                    return Err(format!("there is no route {to:?} to send it to"));
+                }
+                // A policy that names two is one that does not know where to.
+                Some(_) if self.sent_to.as_ref().is_some_and(|earlier| earlier != to) => {
+                    return Err("it is to be sent to two routes at once".to_owned());
+                }
+                Some(_) => self.sent_to = Some(to.clone()),
+            },
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ pub struct Question<'a> {
     pub actor: Actor,
     /// The model asked for.
     pub model: Option<&'a str>,
+    /// The route, where the model asked for is one.
+    pub route: Option<&'a str>,
     /// The environment and the service of the call.
     pub environment: Option<&'a str>,
     /// See above.
@@ -43,7 +45,7 @@ impl Question<'_> {
         Input {
             actor: self.actor,
             model: self.model.map(str::to_owned),
-            route: None,
+            route: self.route.map(str::to_owned),
             environment: self.environment.map(str::to_owned),
             service: self.service.map(str::to_owned),
             tools: tools.take(TOOLS_MAX).filter_map(tool).collect(),

@@ -1,4 +1,4 @@
-//! The model server. Where it is comes from the configuration alone; nothing in a request can choose another.
+//! A model server. Where it is comes from the configuration alone: a request can name a route, and a route one of those that are configured.
 
 use bytes::Bytes;
 use dial::{Connector, client, connector, root_cause};

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -81,15 +81,26 @@ async fn answer(stream: &mut TcpStream, request: &Request, options: &Options) ->
             whole(stream, 200, "application/json", b"<html>no answer</html>").await
         }
         Script { garbage: true, .. } => whole(stream, 200, "text/event-stream", b"<html>no stream</html>\n").await,
-        Script { stream: true, .. } => events(stream, &script, &options.model).await,
+        Script { stream: true, .. } => events(stream, &script, options).await,
         Script { reset_after: Some(_), .. } => {
             stream
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{\"id\":")
                 .await?;
             reset(stream)
         }
-        _ => whole(stream, 200, "application/json", script.whole(&options.model).to_string().as_bytes()).await,
+        _ => {
+            let answer = marked(script.whole(&options.model), options);
+            whole(stream, 200, "application/json", answer.to_string().as_bytes()).await
+        }
     }
+}
+
+/// With what the server says that it is.
+fn marked(mut answer: Value, options: &Options) -> Value {
+    if let Some(fingerprint) = &options.fingerprint {
+        answer["system_fingerprint"] = json!(fingerprint);
+    }
+    answer
 }
 
 async fn whole(stream: &mut TcpStream, status: u16, media: &str, body: &[u8]) -> io::Result<bool> {
@@ -106,11 +117,12 @@ async fn error(stream: &mut TcpStream, status: u16, message: &str) -> io::Result
     whole(stream, status, "application/json", body.to_string().as_bytes()).await
 }
 
-async fn events(stream: &mut TcpStream, script: &Script, model: &str) -> io::Result<bool> {
+async fn events(stream: &mut TcpStream, script: &Script, options: &Options) -> io::Result<bool> {
     stream
         .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         .await?;
-    for (nth, chunk) in script.chunks(model).iter().enumerate() {
+    for (nth, chunk) in script.chunks(&options.model).into_iter().enumerate() {
+        let chunk = marked(chunk, options);
         if script.reset_after == Some(nth as u64) {
             return reset(stream);
         }

@@ -32,13 +32,15 @@ pub use script::Script;
 pub struct Options {
     /// The name of its one model.
     pub model: String,
+    /// What its answers say that it is (`system_fingerprint`); none: nothing.
+    pub fingerprint: Option<String>,
     /// How long it thinks before each answer.
     pub delay: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { model: "scripted-demo".into(), delay: Duration::ZERO }
+        Self { model: "scripted-demo".into(), fingerprint: None, delay: Duration::ZERO }
     }
 }
 

@@ -18,7 +18,7 @@ use world::World;
 use crate::answer::Answer;
 use crate::compaction::CompactAt;
 use crate::ending::GivenUp;
-use crate::language::{Query, QueryError, compile, parse};
+use crate::language::{Query, QueryError, compile, moment, parse};
 use crate::live::Live;
 use crate::paging::PageError;
 use crate::queries::{Queries, Stopped};
@@ -380,6 +380,12 @@ impl Engine {
     /// Compiles a search's query, which has no stage, and time bounds as of now.
     pub(crate) fn filter(&self, search: &Search) -> Result<Expr, EngineError> {
         self.bounded(search, &parse(&search.query)?, self.now())
+    }
+
+    /// The moment that a text of the query language names, as of now.
+    #[must_use]
+    pub fn moment(&self, text: &str) -> Option<Timestamp> {
+        moment(text, self.now())
     }
 
     pub(crate) fn bounded(&self, search: &Search, query: &Query, now: Timestamp) -> Result<Expr, EngineError> {

@@ -27,7 +27,7 @@ use std::fmt;
 
 pub(crate) use aggregate::{compile_stage, operand};
 pub use compile::span_micros;
-pub(crate) use compile::{compile, like};
+pub(crate) use compile::{compile, like, moment, time_literal};
 pub use outline::{Outline, Staged};
 pub(crate) use parse::parse;
 pub(crate) use stage::parse_staged;

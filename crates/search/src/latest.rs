@@ -6,10 +6,12 @@ use datafusion::functions::core::expr_ext::FieldAccessor as _;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::{col, in_list};
+use record::Timestamp;
 use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::engine::{Engine, EngineError, Limits};
+use crate::language::time_literal;
 use crate::running::{Running, collect};
 use crate::sql::invalid;
 use crate::story;
@@ -21,14 +23,24 @@ fn controls(door: &'static str) -> Expr {
 }
 
 impl Engine {
-    /// For each value of an attribute the last `control` record of a door that has it, with all content, in the order of the log.
+    /// For each value of an attribute the last `control` record of a door that has it, of all or of those until a moment, with all
+    /// content, in the order of the log.
     ///
     /// # Errors
     /// When it exceeds its limits.
-    pub fn latest(&self, door: &'static str, attribute: &'static str, limits: Limits) -> Running<Vec<Value>> {
+    pub fn latest(
+        &self,
+        door: &'static str,
+        attribute: &'static str,
+        until: Option<Timestamp>,
+        limits: Limits,
+    ) -> Running<Vec<Value>> {
         let engine = self.clone();
         self.run(limits, async move {
-            let all = engine.whole(&View::everything(), controls(door)).await?;
+            let wanted = until
+                .into_iter()
+                .fold(controls(door), |wanted, until| wanted.and(col("time").lt_eq(time_literal(until))));
+            let all = engine.whole(&View::everything(), wanted).await?;
             let values = vec![col("attributes").field(attribute).alias("value")];
             let last = all.aggregate(values, vec![max(col("log_index")).alias("last")]).map_err(invalid)?;
             let last = whole(collect(last, limits).await?)?;
@@ -43,20 +55,20 @@ impl Engine {
         })
     }
 
-    /// The `control` records of a door that have a value of an attribute, with all content, newest first, and whether there are more.
+    /// The `control` records of a door that have these values of attributes, with all content, newest first, and whether there are more.
     ///
     /// # Errors
     /// When it exceeds its limits.
     pub fn earlier(
         &self,
         door: &'static str,
-        attribute: &'static str,
-        value: String,
+        values: Vec<(&'static str, String)>,
         limits: Limits,
     ) -> Running<(Vec<Value>, bool)> {
         let engine = self.clone();
         self.run(limits, async move {
-            let wanted = controls(door).and(col("attributes").field(attribute).eq(lit(value)));
+            let has = |(attribute, value): (&'static str, String)| col("attributes").field(attribute).eq(lit(value));
+            let wanted = values.into_iter().map(has).fold(controls(door), Expr::and);
             let answer = engine.told(&View::everything(), wanted, false, limits).await?;
             Ok((story::write(&answer)?, answer.is_truncated()))
         })

@@ -25,7 +25,7 @@ use witness::Cosigner;
 use crate::admission::{Access, Admission, Caller, admit};
 use crate::asked::{Asked, check_json};
 use crate::doors;
-use crate::evidence::evidence_for;
+use crate::evidence;
 use crate::fields;
 use crate::figures;
 use crate::forwarding::{self, Forwarded};
@@ -38,6 +38,7 @@ use crate::pages;
 use crate::problem::Problem;
 use crate::queries;
 use crate::reading::Reading;
+use crate::routes::{self, RouteBook};
 use crate::searches::{self, SavedSearches};
 use crate::sessions;
 use crate::tail;
@@ -45,7 +46,7 @@ use crate::witness_routes::{add_checkpoint, witnessed};
 
 /// Every route, with its method and what it asks of whoever uses it. `openapi.json` is tested against this list, and a request
 /// whose route is not in it is refused.
-pub const ROUTES: [(&str, &str, Access); 45] = [
+pub const ROUTES: [(&str, &str, Access); 51] = [
     ("GET", "/livez", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/version", Access::Open),
@@ -61,6 +62,12 @@ pub const ROUTES: [(&str, &str, Access); 45] = [
     ("PUT", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
     ("DELETE", "/api/v1/searches/{name}", Access::Everywhere(Action::Operate)),
     ("GET", "/api/v1/searches/{name}/history", Access::Within(Action::Search)),
+    ("GET", "/api/v1/routes", Access::Within(Action::Search)),
+    ("GET", "/api/v1/routes/{route}", Access::Within(Action::Search)),
+    ("GET", "/api/v1/routes/{route}/history", Access::Within(Action::Search)),
+    ("POST", "/api/v1/routes/{route}/promote", Access::Everywhere(Action::Operate)),
+    ("POST", "/api/v1/routes/{route}/rollback", Access::Everywhere(Action::Operate)),
+    ("POST", "/api/v1/control/{record}/revert", Access::Everywhere(Action::Operate)),
     ("POST", "/api/v1/sql", Access::Within(Action::Search)),
     // Of others only where the caller may operate everything.
     ("GET", "/api/v1/queries", Access::Within(Action::Search)),
@@ -143,6 +150,8 @@ pub struct Running {
     pub delivery: Option<forward::Status>,
     /// What it has counted.
     pub metrics: metrics::Metrics,
+    /// Routes and their versions.
+    pub routes: RouteBook,
 }
 
 impl Api {
@@ -160,7 +169,7 @@ impl Api {
     }
 
     /// The log, while it is being written.
-    fn ledger(&self) -> Option<&Ledger> {
+    pub(crate) fn ledger(&self) -> Option<&Ledger> {
         self.0.running.as_ref().map(|running| &running.intake.ledger)
     }
 
@@ -192,6 +201,11 @@ impl Api {
         &self.0.engine
     }
 
+    /// The routes, while they can be changed.
+    pub(crate) fn routes(&self) -> Option<&RouteBook> {
+        self.0.running.as_ref().map(|running| &running.routes)
+    }
+
     pub(crate) fn searches(&self) -> &SavedSearches {
         &self.0.searches
     }
@@ -218,10 +232,11 @@ impl Api {
             .merge(figures::routes())
             .merge(queries::routes())
             .merge(searches::routes())
+            .merge(routes::routes())
             .merge(doors::routes())
             .merge(forwarding::routes())
             .route("/api/v1/records/{id}", get(record))
-            .route("/api/v1/records/{id}/proof", get(proof))
+            .route("/api/v1/records/{id}/proof", get(evidence::proof))
             .route("/api/v1/tail", get(follow))
             .route("/api/v1/keys", get(keys::list).post(keys::make))
             .route("/api/v1/keys/{key}", delete(keys::revoke))
@@ -374,29 +389,6 @@ async fn record(
         }
         None => Err(Problem::not_found(format!("there is no record {id:?}"))),
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProofQuery {
-    /// Names of content fields, with commas.
-    #[serde(default)]
-    disclose: String,
-}
-
-async fn proof(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    Asked(query): Asked<ProofQuery>,
-) -> Result<Response, Problem> {
-    let names = query.disclose.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let disclose: Vec<String> = names.map(str::to_owned).collect();
-    let Inner { log, engine, .. } = api.0.as_ref();
-    let reading = Reading::rows("prove", &id, 1, false).disclosing(disclose.clone());
-    let evidence = evidence_for(log.clone(), engine, &caller.view, api.ledger(), &id, disclose).await?;
-    api.note(&caller, reading).await;
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], evidence.to_string()).into_response())
 }
 
 pub(crate) fn not_running(so: &str) -> Problem {

@@ -2,18 +2,48 @@
 
 use std::time::Duration;
 
+use axum::extract::{Extension, Path, State};
+use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use ledger::{Ledger, PublishedLog};
 use record::{Content, Envelope};
 use search::{Engine, Limits, StoredRecord, View, content_name};
+use serde::Deserialize;
 use tlog::{Bundle, Checkpoint, EntriesPath, Hash, ProveError, TILE_WIDTH, prove_inclusion};
 use verify::{Disclosed, Evidence, Stamp};
 use witness::{STAMP_TOKEN, STAMPED_CHECKPOINT, STAMPING_PRODUCER};
 
+use crate::admission::Caller;
+use crate::api::Api;
+use crate::asked::Asked;
 use crate::problem::Problem;
+use crate::reading::Reading;
 
 /// A checkpoint that covers a record is published within a second or so; after this long there is something wrong.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProofQuery {
+    /// Names of content fields, with commas.
+    #[serde(default)]
+    disclose: String,
+}
+
+pub(crate) async fn proof(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Asked(query): Asked<ProofQuery>,
+) -> Result<Response, Problem> {
+    let names = query.disclose.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let disclose: Vec<String> = names.map(str::to_owned).collect();
+    let reading = Reading::rows("prove", &id, 1, false).disclosing(disclose.clone());
+    let evidence = evidence_for(api.log().clone(), api.engine(), &caller.view, api.ledger(), &id, disclose).await?;
+    api.note(&caller, reading).await;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], evidence.to_string()).into_response())
+}
 
 /// Makes evidence for the record with an identifier, disclosing the fields of content that are named. Waits for a published
 /// checkpoint that covers it.

@@ -18,6 +18,7 @@
 //! | `reading` | what somebody was shown is recorded |
 //! | `keys` | API keys: made, listed, revoked |
 //! | `searches` | searches under a name, for all who search |
+//! | `routes` | routes and their versions: shown as of any moment, changed, undone |
 //! | `sessions` | signing in to the console by a one-time link |
 //! | `oidc` | signing in to the console by an OpenID provider |
 //! | `evidence` | proofs for single records |
@@ -57,6 +58,7 @@ mod postgres;
 mod problem;
 mod queries;
 mod reading;
+mod routes;
 mod searches;
 mod sessions;
 mod syslog;
@@ -77,5 +79,6 @@ pub use listen::{GatewaySurface, ListenLimits, Surface, serve};
 pub use oidc::SignIn;
 pub use postgres::{PostgresDoor, PostgresSettings};
 pub use problem::Problem;
+pub use routes::RouteBook;
 pub use syslog::SyslogDoor;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -189,6 +189,16 @@ impl Client {
         }
     }
 
+    /// POSTs JSON to what changes something; nothing when there is no such thing.
+    pub(crate) async fn act(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<Option<Bytes>> {
+        let request =
+            Request::post(path).header(CONTENT_TYPE, "application/json").body(Body::from(body.to_string()))?;
+        match self.ask(request).await? {
+            Some(response) => Ok(Some(response.into_body().collect().await?.to_bytes())),
+            None => Ok(None),
+        }
+    }
+
     /// POSTs JSON.
     pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<Bytes> {
         let request =

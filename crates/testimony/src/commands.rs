@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 pub(crate) mod check;
+pub(crate) mod control;
 pub(crate) mod demo;
 pub(crate) mod forward;
 pub(crate) mod import;
@@ -11,6 +12,7 @@ pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod queries;
 pub(crate) mod rebuild;
+pub(crate) mod route;
 pub(crate) mod scripted_model;
 pub(crate) mod search;
 pub(crate) mod searches;

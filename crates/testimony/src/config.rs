@@ -3,6 +3,7 @@
 //! Every key is listed once, in [`Config::default`]; from there come the environment variables (`listen.api` is
 //! `TESTIMONY_LISTEN_API`) and the guess at what an unknown key was meant to be.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ mod sections;
 
 pub(crate) use sections::{
     Access, Certificate, EventKind, Files, Forward, GroupGrant, Ingest, Ledger, Limits, Listen, Metrics, Oidc, Policy,
-    Postgres, Record, Retention, Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
+    Postgres, Record, Retention, RoutedUpstream, Syslog, Timestamping, Tls, Token, Upstream, Witness, Witnessing,
 };
 
 /// Everything that can be set.
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) upstream: Upstream,
+    /// Model servers by name, which versions of routes are at.
+    pub(crate) upstreams: BTreeMap<String, RoutedUpstream>,
     pub(crate) access: Access,
     /// Issuers of bearer tokens.
     pub(crate) token: Vec<Token>,
@@ -83,12 +86,8 @@ impl Default for Config {
             host: String::new(),
             listen: Listen { api: local(4140), gateway: local(4141), otlp: String::new(), allowed_hosts: Vec::new() },
             tls: Tls { cert: PathBuf::new(), key: PathBuf::new(), client_ca: PathBuf::new(), client_required: false },
-            upstream: Upstream {
-                url: String::new(),
-                api_key: String::new(),
-                models: Vec::new(),
-                record: Record::BeforeAnswer,
-            },
+            upstream: Upstream::default(),
+            upstreams: BTreeMap::new(),
             access: Access { anonymous: "auto".into() },
             token: Vec::new(),
             oidc: Oidc::default(),
@@ -223,8 +222,10 @@ fn merge(into: &mut Table, from: Table, path: &str, place: &str, known: &[String
     for (key, value) in from {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match (into.get_mut(&key), value) {
-            // Its own reader knows what may stand in it.
-            (Some(Value::Table(inner)), Value::Table(more)) if full == "guardrails" => *inner = more,
+            // What may stand in these, others know: their reader, or who gives the names.
+            (Some(Value::Table(inner)), Value::Table(more)) if matches!(full.as_str(), "guardrails" | "upstreams") => {
+                *inner = more;
+            }
             (Some(Value::Table(inner)), Value::Table(more)) => merge(inner, more, &full, place, known)?,
             (Some(slot), value) if slot.same_type(&value) => *slot = value,
             (Some(slot), value) => {
@@ -312,6 +313,18 @@ mod tests {
             load(None, variables(&[("TESTIMONY_LIMITS_STOP_GRACE_S", "soon")]), &[]).unwrap_err().to_string(),
         ];
         insta::assert_snapshot!(lines.join("\n---\n"));
+    }
+
+    #[test]
+    fn model_servers_of_routes_have_names() {
+        let text = "[upstreams.canary]\nurl = 'http://10.0.0.7:8080/v1'\n[upstreams.paid]\nurl = 'https://api.example/v1'\napi_key = 'k'\n";
+        let config = load(Some(file(text).path()), variables(&[]), &[]).unwrap();
+        let names: Vec<(&str, &str)> =
+            config.upstreams.iter().map(|(name, one)| (name.as_str(), one.api_key.as_str())).collect();
+        assert_eq!(names, [("canary", ""), ("paid", "k")]);
+        let wrong =
+            load(Some(file("[upstreams.canary]\nurl = 'x'\nulr = 'y'\n").path()), variables(&[]), &[]).unwrap_err();
+        assert!(wrong.to_string().contains("ulr"), "{wrong}");
     }
 
     #[test]

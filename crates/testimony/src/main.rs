@@ -2,6 +2,7 @@
 
 mod admitting;
 mod alarm;
+mod background;
 mod backlog;
 mod certificates;
 mod chart;
@@ -11,6 +12,7 @@ mod config;
 mod files;
 mod forwarding;
 mod mapping;
+mod models;
 mod oidc;
 mod output;
 mod pages;
@@ -33,8 +35,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    check, demo, forward, import, ingest, key, login, policy, prove, queries, rebuild, search, searches, serve, show,
-    sql, tail, verify,
+    check, control, demo, forward, import, ingest, key, login, policy, prove, queries, rebuild, route, search,
+    searches, serve, show, sql, tail, verify,
 };
 
 /// Every call makes and frees some hundred small objects on several threads: glibc's allocator took 13 % of the
@@ -65,6 +67,10 @@ enum Command {
     Search(search::Arguments),
     /// Saved searches: list, show, history, delete; `testimony search --save NAME QUERY` saves one, `testimony search @NAME` runs it
     Searches(searches::Arguments),
+    /// Routes: list, show, promote, rollback, history
+    Route(route::Arguments),
+    /// Undo a change that the log tells of: testimony control revert RECORD
+    Control(control::Arguments),
     /// Ask in SQL over the views `records` and `calls`
     Sql(sql::Arguments),
     /// What is being asked just now; `cancel ID` ends it
@@ -115,6 +121,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Search(arguments) => search::run(arguments),
         Command::Searches(arguments) => searches::run(&arguments),
+        Command::Route(arguments) => route::run(&arguments),
+        Command::Control(arguments) => control::run(&arguments),
         Command::Sql(arguments) => sql::run(arguments),
         Command::Queries(arguments) => queries::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),

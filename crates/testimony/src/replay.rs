@@ -28,6 +28,7 @@ struct Row {
     actor_auth: Option<String>,
     actor_ip: Option<String>,
     model: Option<String>,
+    route: Option<String>,
     environment: Option<String>,
     service: Option<String>,
     input: Option<String>,
@@ -43,14 +44,16 @@ struct Row {
 
 /// What is asked about a request. A call that guardrails withheld was never put to a policy.
 const REQUESTS: &str = "SELECT log_index, id, time, decision, actor_type, actor_id, actor_auth, actor_ip, model, environment, \
-    service, input, parameters, attributes['testimony.actor.role'] AS role, actor_groups AS groups, \
+    service, input, parameters, CASE WHEN attributes['testimony.route.by'] = 'policy' THEN attributes['testimony.route.asked'] \
+    ELSE attributes['testimony.route'] END AS route, attributes['testimony.actor.role'] AS role, actor_groups AS groups, \
     attributes['testimony.guardrails'] AS findings, attributes['testimony.decision.reasons'] AS reasons, \
     attributes['testimony.policy.obligations'] AS obligations, attributes['testimony.policy.rules'] AS rules FROM records \
     WHERE kind = 'inference.request' AND operation = 'chat' AND (outcome = 'allowed' OR error_type = 'policy_denied')";
 
 /// What is asked about an answer: the question about its request, with what the model said.
 const ANSWERS: &str = "SELECT a.log_index, a.id, q.time, a.decision, q.actor_type, q.actor_id, q.actor_auth, q.actor_ip, \
-    q.model, q.environment, q.service, q.input, q.parameters, a.output, q.attributes['testimony.actor.role'] AS role, \
+    q.model, q.environment, q.service, q.input, q.parameters, a.output, CASE WHEN q.attributes['testimony.route.by'] = 'policy' \
+    THEN q.attributes['testimony.route.asked'] ELSE q.attributes['testimony.route'] END AS route, q.attributes['testimony.actor.role'] AS role, \
     q.actor_groups AS groups, a.attributes['testimony.guardrails'] AS findings, \
     a.attributes['testimony.decision.reasons'] AS reasons, a.attributes['testimony.policy.obligations'] AS obligations, \
     a.attributes['testimony.policy.rules'] AS rules FROM records a JOIN records q ON a.call_id = q.call_id \
@@ -126,6 +129,7 @@ impl Row {
         let question = Question {
             actor: self.actor(list(&self.groups)),
             model: self.model.as_deref(),
+            route: self.route.as_deref().filter(|route| !route.is_empty()),
             environment: self.environment.as_deref(),
             service: self.service.as_deref(),
             parameters: self.parameters.as_deref().unwrap_or_default(),

@@ -58,7 +58,7 @@ impl Keeping {
 
     /// Goes on with what records say is to go: a process that was killed may not have come to its end.
     pub(crate) async fn resume(&self) -> anyhow::Result<()> {
-        let records = self.engine.latest(RETENTION_DOOR, REMOVED_ATTRIBUTE, Limits::default()).await?;
+        let records = self.engine.latest(RETENTION_DOOR, REMOVED_ATTRIBUTE, None, Limits::default()).await?;
         let mut removal = Removal::default();
         for record in &records {
             let said = |name: &str| record.get("attributes")?.get(name)?.as_str();

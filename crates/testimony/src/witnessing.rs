@@ -84,6 +84,19 @@ fn period(text: &str) -> Result<Duration, ConfigError> {
     })
 }
 
+/// Asks the witnesses, where there are any, about the log as it was found.
+pub(crate) async fn ask(
+    asking: Option<Asking>,
+    ledger: &Ledger,
+    log: &PublishedLog,
+    key: &VerifierKey,
+) -> anyhow::Result<Option<Collector>> {
+    match asking {
+        Some(asking) => Ok(Some(asking.start(ledger, log.clone(), key).await?)),
+        None => Ok(None),
+    }
+}
+
 /// This server as a witness for other logs, if the configuration names some.
 pub(crate) fn cosigner(world: &World, config: &Config, origin: &str) -> anyhow::Result<Option<Cosigner>> {
     if config.witnessing.cosigns.is_empty() {

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate may use only crates above it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "record",
     "tlog",
     "verify",
@@ -29,6 +29,7 @@ const ORDER: [&str; 20] = [
     "guardrails",
     "judges",
     "policy",
+    "control",
     "gateway",
     "server",
     "scripted",

@@ -148,6 +148,17 @@ impl ChatRequest {
             return None;
         }
         edits.sort_unstable();
+        self.edited(edits)
+    }
+
+    /// The body asking for another model, with every other byte as it was.
+    pub(crate) fn renamed(&self, model: &str) -> Option<Vec<u8>> {
+        let (_, place) = self.others.iter().find(|(name, _)| name == "model")?;
+        self.edited(vec![(place.start, place.end, serde_json::Value::from(model).to_string())])
+    }
+
+    /// The body with other texts at places, which are in order.
+    fn edited(&self, edits: Vec<(usize, usize, String)>) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(self.body.len() + 32);
         let mut from = 0;
         for (start, end, text) in edits {
@@ -237,6 +248,20 @@ mod tests {
         );
         check(r#" {"model":"m","messages":[]}"#, Some(r#" {"max_tokens":64,"model":"m","messages":[]}"#));
         check(r#"{"model":"m","messages":[],"max_tokens":64}"#, None);
+    }
+
+    #[test]
+    fn another_model_changes_its_name_and_no_other_byte() {
+        for (body, expected) in [
+            (
+                r#" { "model" : "support-bot" ,"messages":[ {"role":"user","content":"support-bot \u00e9"} ]}"#,
+                r#" { "model" : "gemma3:270m" ,"messages":[ {"role":"user","content":"support-bot \u00e9"} ]}"#,
+            ),
+            (r#"{"messages":[],"mod\u0065l":"a\u0062"}"#, r#"{"messages":[],"mod\u0065l":"gemma3:270m"}"#),
+        ] {
+            let request = ChatRequest::read(body.to_owned().into()).unwrap();
+            assert_eq!(String::from_utf8(request.renamed("gemma3:270m").unwrap()).unwrap(), expected);
+        }
     }
 
     #[test]

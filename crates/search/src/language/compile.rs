@@ -16,8 +16,8 @@ pub(crate) fn compile(text: &str, query: &Query, now: Timestamp) -> Result<Expr,
     Compiler { text, now }.query(query)
 }
 
-/// The moment that a text of the query language names, as of `now`.
-pub(super) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+/// The moment that a text of the query language names, as of `now`: `7d`, `now`, a date, an RFC 3339 moment with or without seconds.
+pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     Compiler { text, now }.moment(text)
 }
 
@@ -133,7 +133,12 @@ impl Compiler<'_> {
         if let Some(span) = span_micros(text) {
             return Some(Timestamp::from_micros(self.now.as_micros().saturating_sub(span)));
         }
-        Timestamp::parse(text).or_else(|_| Timestamp::parse(&format!("{text}T00:00:00Z"))).ok()
+        let to_the_minute = || {
+            let (minute, offset) = text.split_at_checked("2026-11-23T09:00".len())?;
+            Timestamp::parse(&format!("{minute}:00{offset}")).ok()
+        };
+        let parsed = Timestamp::parse(text).or_else(|_| Timestamp::parse(&format!("{text}T00:00:00Z")));
+        parsed.ok().or_else(to_the_minute)
     }
 }
 
@@ -166,7 +171,7 @@ pub fn span_micros(text: &str) -> Option<i64> {
     number.parse::<i64>().ok()?.checked_mul(seconds)?.checked_mul(1_000_000)
 }
 
-fn time_literal(moment: Timestamp) -> Expr {
+pub(crate) fn time_literal(moment: Timestamp) -> Expr {
     Expr::Literal(ScalarValue::TimestampMicrosecond(Some(moment.as_micros()), Some("UTC".into())), None)
 }
 
@@ -234,6 +239,7 @@ mod tests {
             "status:>=500",
             "since:7d",
             "until:2026-11-20",
+            "until:2026-11-20T14:00Z",
             "-user:alice",
             "stream:true",
             "temperature:[0 TO 0.5]",

@@ -134,7 +134,7 @@ pub(crate) fn version_told(record: &Value) -> Value {
 
 /// The records about a name, newest first, and whether there are more.
 pub(crate) async fn history(engine: &Engine, name: &SearchName, limits: Limits) -> Result<(Vec<Value>, bool), Problem> {
-    Ok(engine.earlier(PRODUCER, NAME, name.0.clone(), limits).await?)
+    Ok(engine.earlier(PRODUCER, vec![(NAME, name.0.clone())], limits).await?)
 }
 
 pub(crate) fn unknown(name: &SearchName) -> Problem {
@@ -145,7 +145,7 @@ impl SavedSearches {
     async fn state(&self, engine: &Engine) -> Result<MutexGuard<'_, Option<State>>, Problem> {
         let mut held = self.0.lock().await;
         if held.is_none() {
-            *held = Some(fold(&engine.latest(PRODUCER, NAME, RESTORING).await?));
+            *held = Some(fold(&engine.latest(PRODUCER, NAME, None, RESTORING).await?));
         }
         Ok(held)
     }

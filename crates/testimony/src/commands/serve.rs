@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Glob, KeyStore};
+use access::KeyStore;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use forward::Sender;
-use gateway::{AccessControl, Gateway, RecordWhen, RulesInForce, Settings, Upstream};
+use gateway::{Gateway, RulesInForce};
 use ingest::cloudevents::Kinds;
 use ingest::otlp;
 use ledger::{Identity, Ledger, Opened, PublishedLog};
-use record::{Kind, Uuid};
+use record::Kind;
 use search::{Engine, SealAt};
-use server::{AllowedHosts, Api, ApiSurface, Forwarded, GatewaySurface, Intake, Lane, ListenLimits, Tls, serve};
+use server::{AllowedHosts, Api, ApiSurface, Forwarded, Intake, Lane, ListenLimits, Tls, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use witness::Ahead;
@@ -24,11 +24,13 @@ use world::World;
 use crate::Verdict;
 use crate::admitting::Admitting;
 use crate::alarm::{self, DiskAlarm};
+use crate::background::Background;
 use crate::certificates::Certificates;
 use crate::client::{BUILD, runtime};
-use crate::config::{self, Config, Record};
+use crate::config::{self, Config};
 use crate::files::FollowedFiles;
 use crate::forwarding;
+use crate::models::{self, InForce, gateway_settings, model_lanes, start_gateway};
 use crate::postgres::PostgresPort;
 use crate::retention::Keeping;
 use crate::ruling::Ruling;
@@ -181,8 +183,7 @@ impl Running {
     /// Opens the log, records what a killed process left open, and listens.
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let world = World::real();
-        let upstream =
-            Upstream::new(&config.upstream.url, Some(config.upstream.api_key.as_str()).filter(|key| !key.is_empty()))?;
+        let upstreams = models::upstreams(&config)?;
         let certificates = Certificates::of(&world, &config)?;
         // Listening comes before anything is written: a port that is taken leaves no trace.
         let (bound, port) = (Bound::of(&world, &config).await?, PostgresPort::of(&config).await?);
@@ -193,14 +194,12 @@ impl Running {
         let key = identity.signer.verifier().clone();
         let log = PublishedLog::of(world.disk.clone(), &config.data);
         // Before anything is appended: whoever has seen more of this log than is here must be heard.
-        let collector = match asking {
-            Some(asking) => Some(asking.start(&ledger, log.clone(), &key).await?),
-            None => None,
-        };
+        let collector = witnessing::ask(asking, &ledger, &log, &key).await?;
         let cosigner = witnessing::cosigner(&world, &config, key.name())?;
         let witness_key = cosigner.as_ref().map(|cosigner| cosigner.key().to_string());
         let engine = Engine::follow(&world, &config.data, &ledger, SealAt::default())?;
         let keeping = Keeping::of(&world, &config, &engine, key.name())?;
+        let InForce { control, news, routes } = InForce::restore(&engine, &upstreams).await?;
         let settings = gateway_settings(&config, key.name())?;
         let stamping = witnessing::stamping(&world, &config, &log, &settings.source)?;
         let system = Arc::new(config.source(key.name(), "system"));
@@ -211,26 +210,32 @@ impl Running {
         let Admitting { admission, access, anonymous, issuers } =
             Admitting::of(&world, &config, &ledger, &identity, ruling.rules())?;
         let keys = admission.keys.clone();
-        let judges = (access, ruling.rules());
-        let gateway = start_gateway(&world, &config, &ledger, upstream, judges, settings, &open_calls).await?;
+        let judges = (access, ruling.rules(), control);
+        let gateway = start_gateway(&world, &config, &ledger, upstreams, judges, settings, &open_calls).await?;
         let intake = intake(&world, &config, &ledger, ruling.rules())?;
         let forwarded = Forwarded::new(&world, &config.data, &ledger);
         let (stop, tls) = (watch::Sender::new(false), certificates.as_ref().map(Certificates::tls));
         let door = port.listen(&engine, &intake, &admission, tls.clone(), &config, &stop);
-        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery, metrics };
-        let routes = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner);
-        let pushing = crate::pushing::pushing(&config, &routes)?;
-        let mut listeners = listen(bound, routes.router(), &gateway, &intake, tls, &config, &stop)?;
+        let running = server::Running { intake: intake.clone(), admission, forwarded, delivery, metrics, routes };
+        let surface = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner);
+        let pushing = crate::pushing::pushing(&config, &surface)?;
+        let mut listeners = listen(bound, surface.router(), &gateway, &intake, tls, &config, &stop)?;
         listeners.extend(door);
-        let mut background = vec![tokio::spawn(disk_alarm.watch(ledger.clone()))];
-        background.push(tokio::spawn(ruling.watch(ledger.clone())));
-        background.push(tokio::spawn(keeping.watch(ledger.clone())));
-        background.extend(forwarding::deliver(&world, &ledger, sender, system));
+        let last_used = keys.clone();
+        let own = Background {
+            disk_alarm,
+            ruling,
+            keeping,
+            news,
+            sender,
+            system,
+            last_used,
+            certificates,
+            issuers,
+            stamping,
+        };
+        let mut background = own.start(&world, &config, &ledger);
         background.extend(pushing.map(tokio::spawn));
-        background.push(tokio::spawn(write_last_used(keys.clone())));
-        background.extend(certificates.map(|certificates| tokio::spawn(certificates.watch())));
-        background.extend(issuers.into_iter().map(|issuer| tokio::spawn(issuer.keep_keys(world.clone()))));
-        background.extend(stamping.map(|(stamping, every)| tokio::spawn(stamping.run(ledger.clone(), every))));
         Ok(Self {
             api,
             models,
@@ -326,28 +331,6 @@ impl Running {
     }
 }
 
-/// Records the outcome of calls that a killed process left open; then calls may come.
-async fn start_gateway(
-    world: &World,
-    config: &Config,
-    ledger: &Ledger,
-    upstream: Upstream,
-    judges: (AccessControl, RulesInForce),
-    settings: Settings,
-    open_calls: &[(Uuid, u64)],
-) -> anyhow::Result<Gateway> {
-    let ledger = ledger.clone();
-    let (gateway, interrupted) =
-        Gateway::start(world, &config.data, ledger, upstream, judges, settings, open_calls).await?;
-    if interrupted > 0 {
-        tracing::warn!(
-            calls = interrupted,
-            "recorded calls that were under way when the process stopped as interrupted"
-        );
-    }
-    Ok(gateway)
-}
-
 /// The ports that are listened on, and the files that are followed.
 struct Bound {
     api: TcpListener,
@@ -428,30 +411,6 @@ fn intake(world: &World, config: &Config, ledger: &Ledger, rules: RulesInForce) 
     })
 }
 
-/// Once a minute, so that a crash loses a minute of it.
-async fn write_last_used(keys: KeyStore) {
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
-    loop {
-        minute.tick().await;
-        let keys = keys.clone();
-        let written = tokio::task::spawn_blocking(move || keys.write_last_used()).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!(%error, "when keys were last used could not be written");
-        }
-    }
-}
-
-/// One lane for each core.
-fn model_lanes(gateway: &Gateway) -> anyhow::Result<Vec<(Lane, GatewaySurface)>> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (0..cores)
-        .map(|nth| {
-            let lane = Lane::start(&format!("models-{nth}")).context("could not start a thread for connections")?;
-            Ok((lane, GatewaySurface(gateway.with_own_connections())))
-        })
-        .collect()
-}
-
 fn open_log(world: &World, config: &Config, is_witnessed: bool) -> anyhow::Result<Opened> {
     let options = ledger_options(config, is_witnessed, forwarding::backlog_bytes_max(config)?);
     let opened = Ledger::open(world, &config.data, &options)?;
@@ -481,22 +440,4 @@ fn ledger_options(config: &Config, is_witnessed: bool, backlog_bytes_max: Option
         pack_entries: config.ledger.pack_entries,
         ..ledger::Options::default()
     }
-}
-
-fn gateway_settings(config: &Config, origin: &str) -> anyhow::Result<Settings> {
-    let models = config.upstream.models.iter().map(|pattern| Glob::parse(pattern)).collect::<Result<_, _>>();
-    Ok(Settings {
-        source: config.source(origin, "gateway"),
-        models: models.context("upstream.models")?,
-        record: match config.upstream.record {
-            Record::BeforeAnswer => RecordWhen::BeforeAnswer,
-            Record::BeforeForward => RecordWhen::BeforeForward,
-        },
-        limits: gateway::Limits {
-            request_bytes_max: config.limits.request_bytes_max,
-            response_bytes_max: config.limits.response_bytes_max,
-            upstream_idle: Duration::from_secs(config.limits.upstream_idle_s),
-            ..gateway::Limits::default()
-        },
-    })
 }

@@ -68,6 +68,23 @@ pub(crate) struct Upstream {
     pub(crate) record: Record,
 }
 
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { url: String::new(), api_key: String::new(), models: Vec::new(), record: Record::BeforeAnswer }
+    }
+}
+
+/// A model server that only versions of routes are at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RoutedUpstream {
+    /// Its base URL.
+    pub(crate) url: String,
+    /// A key that replaces the callers' own; empty: theirs is passed on.
+    #[serde(default)]
+    pub(crate) api_key: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Access {
