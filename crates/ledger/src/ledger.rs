@@ -254,9 +254,7 @@ impl Ledger {
             .map_err(io)?,
             spawn_follower("tiles", move || tiles.run(follower)).map_err(io)?,
         ];
-        if let Some(packer) = packer {
-            threads.push(spawn_follower("packing", move || packer.run()).map_err(io)?);
-        }
+        threads.extend(packer.map(|packer| spawn_follower("packing", || packer.run()).map_err(io)).transpose()?);
         Ok(Self(Arc::new(Inner {
             world: world.clone(),
             origin,

@@ -219,8 +219,7 @@ impl Running {
         let running = server::Running { intake: intake.clone(), admission, forwarded, delivery, metrics, routes };
         let surface = Api::new(log.clone(), engine.clone(), Some(running), key, BUILD, cosigner);
         let pushing = crate::pushing::pushing(&config, &surface)?;
-        let mut listeners = listen(bound, surface.router(), &gateway, &intake, tls, &config, &stop)?;
-        listeners.extend(door);
+        let listeners = listen(bound, surface.router(), &gateway, &intake, tls, &config, &stop)?;
         let last_used = keys.clone();
         let own = Background {
             disk_alarm,
@@ -246,7 +245,7 @@ impl Running {
             engine,
             gateway,
             stop,
-            listeners,
+            listeners: listeners.into_iter().chain(door).collect(),
             witness_key,
             keys,
             anonymous,
