@@ -15,6 +15,7 @@ mod decisions;
 mod detection;
 mod device;
 mod forward;
+mod freshness;
 mod gateway;
 mod growth;
 mod ingest;

@@ -4,6 +4,7 @@
 //! again; else it is made anew and deleted. `TESTIMONY_BENCH_ASK` is one query to ask alone. Calls are those of [`Traffic`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ledger::Ledger;
@@ -14,10 +15,13 @@ use world::World;
 use crate::Places;
 use crate::appends::options;
 use crate::device::own_cpu;
+use crate::freshness;
 use crate::growth::resident_mib;
 use crate::traffic::Traffic;
 
 const RECORDS: u64 = 20_000_000;
+/// Records a second that a log that was found can be taken to write.
+const CAPACITY: u64 = 50_000;
 /// Records that are appended at once.
 const TOGETHER: u64 = 1_024;
 const ROUNDS: usize = 7;
@@ -30,16 +34,22 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     let dir = std::env::var_os("TESTIMONY_BENCH_LOG").map_or_else(|| places.disk.join("questions"), PathBuf::from);
     let world = World::real();
     println!("a log of {records} records: requests and responses of calls over 90 days, some 1 kB of text a call");
-    let traffic = Traffic::new(records / 2, "bench.example/log");
+    let traffic = Arc::new(Traffic::new(records / 2, "bench.example/log"));
     let ledger = Ledger::open(&world, &dir, &options())?.ledger;
     let engine = Engine::follow(&world, &dir, &ledger, SealAt::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
+        let mut capacity = CAPACITY;
         if ledger.durable().size < records {
-            write(&ledger, &engine, &traffic, records).await?;
+            capacity = write(&ledger, &engine, &traffic, records).await?;
         }
         settle().await?;
-        ask(&engine, &traffic, records).await
+        ask(&engine, &traffic, records).await?;
+        if std::env::var_os("TESTIMONY_BENCH_ASK").is_none() {
+            let question = format!("user:{} env:production since:2026-11-18", user_of(&traffic, records));
+            freshness::run(&engine, &ledger, &traffic, (capacity, &question, records / 2)).await?;
+        }
+        anyhow::Ok(())
     })?;
     println!("  memory                               {:>9.0} MiB", resident_mib("self")?);
     engine.close();
@@ -49,7 +59,8 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn write(ledger: &Ledger, engine: &Engine, traffic: &Traffic, records: u64) -> anyhow::Result<()> {
+/// How many records a second were durable.
+async fn write(ledger: &Ledger, engine: &Engine, traffic: &Traffic, records: u64) -> anyhow::Result<u64> {
     let start = Instant::now();
     let (mut written, mut records_written) = (ledger.durable().size, 0);
     while written < records {
@@ -77,7 +88,14 @@ async fn write(ledger: &Ledger, engine: &Engine, traffic: &Traffic, records: u64
         engine.segments().0,
         start.elapsed().as_secs_f64() - indexed
     );
-    Ok(())
+    Ok(records_written as u64 * 1_000
+        / Duration::from_secs_f64(durable).as_millis().max(1).try_into().unwrap_or(u64::MAX))
+}
+
+/// Somebody who asked for one of the calls.
+fn user_of(traffic: &Traffic, records: u64) -> String {
+    let [request, _] = traffic.call(records / 2 / 3);
+    request.actor.and_then(|actor| actor.id).unwrap_or_default()
 }
 
 async fn ask(engine: &Engine, traffic: &Traffic, records: u64) -> anyhow::Result<()> {
@@ -87,7 +105,7 @@ async fn ask(engine: &Engine, traffic: &Traffic, records: u64) -> anyhow::Result
     let [request, _] = traffic.call(records / 2 / 3);
     let call = request.call_id.map(|call| call.to_string()).unwrap_or_default();
     let trace = request.trace.trace_id.unwrap_or_default();
-    let user = request.actor.and_then(|actor| actor.id).unwrap_or_default();
+    let user = user_of(traffic, records);
     for (name, query) in [
         ("one call by id, cold", format!("call_id:{call}")),
         ("one call by id", format!("call_id:{call}")),
