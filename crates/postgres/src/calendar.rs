@@ -2,27 +2,16 @@
 
 use std::fmt::{self, Write};
 
+use record::civil_from_days;
+
 /// Microseconds of a day.
 pub(crate) const DAY: i64 = 86_400_000_000;
 /// From 1970 to 2000, where PostgreSQL counts from, in days.
 pub(crate) const EPOCH_DAYS: i64 = 10_957;
 
-/// A day that is so many after 1 January 1970: year, month, day (H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
 /// A date; the year 0 is the first one before Christ.
 pub(crate) fn date(out: &mut impl Write, days: i64) -> fmt::Result {
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_from_days(days);
     if year > 0 {
         write!(out, "{year:04}-{month:02}-{day:02}")
     } else {

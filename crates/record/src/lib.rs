@@ -38,7 +38,7 @@ pub use envelope::{ActorRef, Envelope, EnvelopeError, SourceRef, id_of};
 pub use identifier::{is_hex_id, is_once, once_id, uuid_v7};
 pub use kind::{Kind, Outcome, UnknownName};
 pub use shown::escaped;
-pub use time::{Timestamp, TimestampError};
+pub use time::{Timestamp, TimestampError, civil_from_days};
 pub use uuid::Uuid;
 pub use value::{Attributes, Value};
 

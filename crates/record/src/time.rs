@@ -122,10 +122,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The proleptic Gregorian date of a day number (Howard Hinnant, "chrono-compatible low-level date
+/// The proleptic Gregorian date, year, month and day, so many days after 1 January 1970 (Howard Hinnant, "chrono-compatible low-level date
 /// algorithms"). By hand because a leaf needs it on the writer's thread for every record,
 /// and because whoever audits the checker has one dependency less to read.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+#[must_use]
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);

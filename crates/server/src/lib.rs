@@ -11,6 +11,7 @@
 //! | `lanes` | threads that each run their connections alone |
 //! | `hosts` | which names this server answers to (DNS rebinding) |
 //! | `api` | the routes of the main listener |
+//! | `accepting` | the next connection that there is room for |
 //! | `admission` | who may pass which route |
 //! | `pages` | `/api/v1/search`, a page after another |
 //! | `asked` | the query of a URL and the form of a body, or what is wrong with them |
@@ -36,6 +37,7 @@
 //! | `figures` | `/metrics`: figures for Prometheus |
 //! | `problem` | errors as RFC 9457 says them |
 
+mod accepting;
 mod admission;
 mod api;
 mod asked;

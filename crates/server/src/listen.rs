@@ -19,6 +19,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::accepting;
 use crate::hosts::AllowedHosts;
 use crate::lanes::Lane;
 use crate::tls::{Handshakes, Tls};
@@ -63,8 +64,6 @@ impl Default for ListenLimits {
     }
 }
 
-/// After a failed accept (no more file descriptors) the next try waits this long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Concurrent requests on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
@@ -86,23 +85,7 @@ pub async fn serve<S: Surface>(
     let listening = watch::Sender::new(());
     let handshakes = tls.map(|tls| tls.handshakes(limits.handshake, &listening));
     tokio::pin!(stop);
-    loop {
-        let accepted = async {
-            let permit = room.clone().acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            accepted = accepted => accepted,
-            () = &mut stop => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    while let Some((permit, stream, peer)) = accepting::next(&listener, &room, stop.as_mut()).await {
         let Some(guest) = peers.admit(peer.ip(), limits.connections_per_peer_max) else { continue };
         let Some((lane, surface)) = lanes.iter().min_by_key(|(lane, _)| lane.connections()) else { return };
         let _ = stream.set_nodelay(true);

@@ -17,6 +17,7 @@ mod reports;
 mod session;
 mod wire;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::accepting;
 use crate::admission::Admission;
 use crate::intake::Intake;
 use crate::listen::Peers;
@@ -41,7 +43,7 @@ const CONNECTIONS_MAX: usize = 128;
 const CONNECTIONS_PER_PEER_MAX: usize = 64;
 /// How long a client may take until it has shown who it is, and over the handshake of TLS.
 const STARTUP: Duration = Duration::from_secs(10);
-/// After this long it is tried again to accept, where that failed.
+/// After this long it is looked again whether the rest of a client's first words has come.
 const PAUSE: Duration = Duration::from_millis(50);
 /// What every handshake of TLS begins with (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 0x16;
@@ -78,23 +80,15 @@ impl PostgresDoor {
     }
 
     /// Accepts connections until it is stopped.
-    pub async fn accept(self, listener: TcpListener, tls: Option<Tls>, mut stop: watch::Receiver<bool>) {
+    pub async fn accept(self, listener: TcpListener, tls: Option<Tls>, stop: watch::Receiver<bool>) {
         let (room, peers) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Peers::default());
         let listening = watch::Sender::new(());
         let handshakes = tls.map(|tls| tls.handshakes(STARTUP, &listening).speaking(PROTOCOL));
-        loop {
-            let accepted = async {
-                let permit = room.clone().acquire_owned().await;
-                (permit, listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
-                accepted = accepted => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            let Ok((stream, address)) = accepted else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
+        let mut stopping = stop.clone();
+        let mut ended = pin!(async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+        while let Some((permit, stream, address)) = accepting::next(&listener, &room, ended.as_mut()).await {
             let Some(guest) = peers.admit(address.ip(), CONNECTIONS_PER_PEER_MAX) else { continue };
             let _ = stream.set_nodelay(true);
             let (door, handshakes, stopped) = (self.clone(), handshakes.clone(), stop.clone());

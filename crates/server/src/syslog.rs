@@ -2,6 +2,7 @@
 //! cannot be written; datagrams have no way to wait, and the kernel drops what does not fit.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, watch};
 
+use crate::accepting;
 use crate::admission::Caller;
 use crate::intake::Intake;
 use crate::tls::Tls;
@@ -25,8 +27,6 @@ const DATAGRAMS_MAX: usize = 512;
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 /// How long a handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// After this long it is tried again to accept, where that failed.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The door for syslog, open. Whoever reaches it can write to the log: it has no credentials.
 #[derive(Clone)]
@@ -65,22 +65,14 @@ impl SyslogDoor {
     }
 
     /// Accepts streams until it is stopped; each is framed as RFC 6587 says.
-    pub async fn accept_streams(self, listener: TcpListener, tls: Option<Tls>, mut stop: watch::Receiver<bool>) {
+    pub async fn accept_streams(self, listener: TcpListener, tls: Option<Tls>, stop: watch::Receiver<bool>) {
         let room = Arc::new(Semaphore::new(STREAMS_MAX));
         let listening = watch::Sender::new(());
-        loop {
-            let accepted = async {
-                let permit = room.clone().acquire_owned().await;
-                (permit, listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
-                accepted = accepted => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            let Ok((stream, peer)) = accepted else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
+        let mut stopping = stop.clone();
+        let mut ended = pin!(async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+        while let Some((permit, stream, peer)) = accepting::next(&listener, &room, ended.as_mut()).await {
             let (door, stopped) = (self.clone(), stop.clone());
             let handshakes = tls.clone().map(|tls| tls.handshakes(HANDSHAKE, &listening));
             tokio::spawn(async move {

@@ -36,7 +36,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let (origin, first) = (archive.key().name(), archive.wal_first());
     let rebuilt = rebuild_segments(&world, data, origin, first, &bundles, &|rows| bar.inc(rows));
     bar.finish_and_clear();
-    report.good.push(format!("segments: {} with {} records, and their indexes", rebuilt.segments, rebuilt.rows));
+    if rebuilt.segments > 0 {
+        report.good.push(format!("segments: {} with {} records, and their indexes", rebuilt.segments, rebuilt.rows));
+    }
     report.unchecked.extend(rebuilt.gaps.iter().map(|(first, end)| {
         format!(
             "the records {first} to {} were in no segment: they are searchable again, without what was said",

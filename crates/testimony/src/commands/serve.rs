@@ -284,15 +284,6 @@ impl Running {
             None if self.config.certificate.is_empty() => "  access     with a key or token; on this machine too\n".to_owned(),
             None => "  access     with a key, token or client certificate; on this machine too\n".to_owned(),
         });
-        if self.identity.is_new {
-            text.push_str(&format!(
-                "\nThis is a new log. Its public key is\n\n  {key}\n\n\
-                 Keep it somewhere else now: whoever checks the log must not take the key from the log. (It is also in {}.)\n",
-                self.config.data.join("identity").join("log.vkey").display()
-            ));
-        } else {
-            text.push_str(&format!("  key        {key}\n"));
-        }
         if let Some(postgres) = self.postgres {
             text.push_str(&format!(
                 "  postgres   {postgres}   psql, drivers and dashboards; an API key is the password\n"
@@ -304,6 +295,15 @@ impl Running {
         if !self.config.forward.to.is_empty() {
             let to = record::without_credentials(&self.config.forward.to);
             text.push_str(&format!("  forward    {to}   every record is delivered there\n"));
+        }
+        if self.identity.is_new {
+            text.push_str(&format!(
+                "\nThis is a new log. Its public key is\n\n  {key}\n\n\
+                 Keep it somewhere else now: whoever checks the log must not take the key from the log. (It is also in {}.)\n",
+                self.config.data.join("identity").join("log.vkey").display()
+            ));
+        } else {
+            text.push_str(&format!("  key        {key}\n"));
         }
         let is_usual = api.port() == 4140 && scheme == "http";
         let server = if is_usual { String::new() } else { format!(" --server {scheme}://{api}") };
