@@ -255,10 +255,11 @@ def let_go(server):
 
 
 def fill_segment(server, calls):
-    """Calls that come to the bytes that make a Parquet segment; what compresses well keeps it small."""
+    """Calls that come nearly to the bytes that make a Parquet segment; what compresses well keeps it small. Large ones are weighed at once,
+    small ones when there are as many of them as a segment's chunk has rows: together they are enough, and the large ones are not."""
     large = 6
     for n in range(large):
-        assert server.call(f"{n} " + "x" * (SEGMENT_BYTES // large))
+        assert server.call(f"{n} " + "x" * ((SEGMENT_BYTES - (512 << 10)) // large))
     small_calls(server, calls - large)
 
 
