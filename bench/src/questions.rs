@@ -53,8 +53,9 @@ pub(crate) fn run(places: &Places) -> anyhow::Result<()> {
     })?;
     println!("  memory                               {:>9.0} MiB", resident_mib("self")?);
     engine.close();
+    let written = ledger.durable().size;
     ledger.close();
-    on_disk(&dir, &traffic, records)?;
+    on_disk(&dir, &traffic, written)?;
     println!();
     Ok(())
 }
