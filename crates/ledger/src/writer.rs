@@ -112,11 +112,6 @@ fn write(mut slot: MutexGuard<'_, Option<Writer>>, records: &[&Unsequenced]) -> 
     }
 }
 
-/// Days since the epoch, in UTC.
-fn day_of(time: Timestamp) -> i64 {
-    time.as_micros().div_euclid(24 * 60 * 60 * 1_000_000)
-}
-
 /// There is no room: nothing was written, and it may be tried again.
 fn full(cause: String) -> WriteError {
     WriteError::Full(std::io::Error::new(std::io::ErrorKind::StorageFull, cause))
@@ -141,7 +136,7 @@ impl Writer {
         self.tally = tally;
         let before = std::mem::replace(&mut self.last_received, received);
         // Before the first record there was no day.
-        let is_another_day = before > Timestamp::from_micros(i64::MIN) && day_of(before) != day_of(received);
+        let is_another_day = before > Timestamp::from_micros(i64::MIN) && before.day() != received.day();
         self.is_full.store(false, Ordering::Relaxed);
         let released = self.wal.release(self.shared.held_from());
         let gone_on = released.and_then(|()| self.wal.roll_when_due(&self.tally, is_another_day));

@@ -11,6 +11,7 @@ pub struct Timestamp(i64);
 #[error("{0:?} is not a time as RFC 3339 writes it (2026-11-23T09:14:02.118231Z)")]
 pub struct TimestampError(String);
 
+const DAY_MICROS: i64 = 86_400_000_000;
 /// 9999-12-31T23:59:59.999999Z: later moments have no four-digit year.
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 /// 0000-01-01T00:00:00Z.
@@ -63,11 +64,16 @@ impl Timestamp {
         (MICROS_MIN..=MICROS_MAX).contains(&micros).then_some(Self(micros))
     }
 
+    /// The day that it is of, in UTC: days after 1 January 1970.
+    #[must_use]
+    pub const fn day(self) -> i64 {
+        self.0.div_euclid(DAY_MICROS)
+    }
+
     /// Writes the 27 bytes `2026-11-23T09:14:02.118231Z` at the end of `out`.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        let days = self.0.div_euclid(86_400_000_000);
-        let in_day = self.0.rem_euclid(86_400_000_000);
-        let (year, month, day) = civil_from_days(days);
+        let in_day = self.0.rem_euclid(DAY_MICROS);
+        let (year, month, day) = civil_from_days(self.day());
         let (seconds, micros) = (in_day / 1_000_000, in_day % 1_000_000);
         digits(out, year, 4);
         out.push(b'-');

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use ledger::Batch;
+use record::Timestamp;
 
 use crate::rows;
 
@@ -40,8 +41,8 @@ pub(crate) struct Live {
     waiting_bytes: usize,
     /// What the last query made of `waiting`.
     made: Option<RecordBatch>,
-    /// The index of the first record here, and when it was received, in microseconds; another first record is looked at anew.
-    first_received: Option<(u64, i64)>,
+    /// The index of the first record here, and when it was received; another first record is looked at anew.
+    first_received: Option<(u64, Timestamp)>,
 }
 
 impl Live {
@@ -80,21 +81,21 @@ impl Live {
         self.waiting_rows = 0;
     }
 
-    /// When the first record here was received, in microseconds; nothing where there is none.
-    pub(crate) fn first_received(&mut self) -> Option<i64> {
-        if let Some((_, micros)) = self.first_received.filter(|(index, _)| *index == self.first) {
-            return Some(micros);
+    /// When the first record here was received; nothing where there is none.
+    pub(crate) fn first_received(&mut self) -> Option<Timestamp> {
+        if let Some((_, received)) = self.first_received.filter(|(index, _)| *index == self.first) {
+            return Some(received);
         }
-        let micros = match (self.chunks.first(), self.waiting.first()) {
-            (Some(chunk), _) => received(&chunk.rows)?,
+        let received = match (self.chunks.first(), self.waiting.first()) {
+            (Some(chunk), _) => first_received(&chunk.rows)?,
             (None, Some((batch, from))) => {
                 let leaf = batch.entries_from(*from).next()?.leaf;
-                record::Envelope::parse(leaf).ok()?.received.as_micros()
+                record::Envelope::parse(leaf).ok()?.received
             }
             (None, None) => return None,
         };
-        self.first_received = Some((self.first, micros));
-        Some(micros)
+        self.first_received = Some((self.first, received));
+        Some(received)
     }
 
     /// Everything, to be sealed.
@@ -161,7 +162,7 @@ impl Live {
 }
 
 /// When the first of some rows was received.
-fn received(rows: &RecordBatch) -> Option<i64> {
+fn first_received(rows: &RecordBatch) -> Option<Timestamp> {
     let times = rows.column_by_name("received")?.as_primitive_opt::<TimestampMicrosecondType>()?;
-    times.values().first().copied()
+    times.values().first().copied().map(Timestamp::from_micros)
 }

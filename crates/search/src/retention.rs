@@ -35,6 +35,12 @@ pub enum Removed {
 }
 
 impl Removed {
+    /// What has this name in a record.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Content, Self::Records].into_iter().find(|removed| removed.as_str() == name)
+    }
+
     /// Its name in a record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -112,10 +118,8 @@ impl Removal {
             return;
         };
         let before = u64::try_from(*before).unwrap_or(0);
-        for removed_there in [Removed::Content, Removed::Records] {
-            if removed.as_ref() == removed_there.as_str() {
-                self.extend(removed_there, before);
-            }
+        if let Some(removed) = Removed::named(removed) {
+            self.extend(removed, before);
         }
     }
 

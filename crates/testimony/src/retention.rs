@@ -63,8 +63,7 @@ impl Keeping {
         for record in &records {
             let said = |name: &str| record.get("attributes")?.get(name)?.as_str();
             let before = said(BEFORE_ATTRIBUTE).and_then(|text| text.parse().ok());
-            let removed = [Removed::Content, Removed::Records];
-            let removed = removed.into_iter().find(|removed| said(REMOVED_ATTRIBUTE) == Some(removed.as_str()));
+            let removed = said(REMOVED_ATTRIBUTE).and_then(Removed::named);
             let (removed, before) = removed.zip(before).context("a record of retention cannot be read")?;
             removal.extend(removed, before);
         }

@@ -20,7 +20,6 @@ use crate::segment::{self, Indexed, Kept, Segment};
 /// How often the background thread looks whether there is something to do. Queries do not wait for it: they read up to the durable
 /// point themselves. It also rests for as long after each piece of a rewriting, which bounds what that takes of the disk and of a core.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 impl Engine {
     /// An engine over a log that is being written. It seals segments as the log grows, and compacts them.
@@ -87,8 +86,8 @@ impl Engine {
 
     /// Whether what is in memory began on a day that is over. It is sealed then, so that no segment is of more than a day and a moment.
     fn is_of_another_day(&self) -> bool {
-        let today = self.0.world.clock.now_micros().div_euclid(DAY_MICROS);
-        self.lock().live.first_received().is_some_and(|micros| micros.div_euclid(DAY_MICROS) < today)
+        let today = self.now().day();
+        self.lock().live.first_received().is_some_and(|first| first.day() < today)
     }
 
     /// Seals the oldest segment that is due; false when it could not be written.
@@ -232,17 +231,19 @@ impl Upkeep<'_> {
             self.begin();
             return;
         };
-        let sources = rewrite.sources().to_vec();
         match rewrite.step() {
             Ok(true) => self.rewrite = Some(rewrite),
-            Ok(false) => match rewrite.finish() {
-                Ok(segment) => {
-                    self.engine.replace(segment, &sources);
-                    self.engine.lock().is_rewriting = false;
+            Ok(false) => {
+                let sources = rewrite.sources().to_vec();
+                match rewrite.finish() {
+                    Ok(segment) => {
+                        self.engine.replace(segment, &sources);
+                        self.engine.lock().is_rewriting = false;
+                    }
+                    Err(error) => self.leave_alone(&sources, &error),
                 }
-                Err(error) => self.leave_alone(&sources, &error),
-            },
-            Err(error) => self.leave_alone(&sources, &error),
+            }
+            Err(error) => self.leave_alone(rewrite.sources(), &error),
         }
     }
 
